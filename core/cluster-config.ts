@@ -1,0 +1,101 @@
+import { z } from 'zod';
+import { clusterIdSchema, instanceIdSchema } from './ids.ts';
+import { engineNameSchema } from './server-identity.ts';
+
+const absolutePath = z
+  .string()
+  .regex(/^\/[A-Za-z0-9._/@:+-]*$/, 'an absolute path of letters, digits and . _ / @ : + -')
+  .refine((path) => !path.split('/').includes('..'), 'a path without ..');
+
+const argv = z.array(z.string().min(1)).min(1).readonly();
+
+/** How the agent stops and starts the server in a restore that replaces its data directory. */
+export const serverControlSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('systemd'), unit: z.string().regex(/^[A-Za-z0-9@._-]+$/) }),
+  z.strictObject({ kind: z.literal('command'), start: argv, stop: argv }),
+]);
+export type ServerControl = z.infer<typeof serverControlSchema>;
+
+/** The server on its host: everything the agent needs to reach it, and no secret. */
+export const serverConfigSchema = z.strictObject({
+  /** Absolute path of the socket; a TCP address is not offered: the agent runs on the server's own host. */
+  socket: absolutePath,
+  /** Checked against the server that answers at the socket: no other directory is ever backed up. */
+  dataDirectory: absolutePath,
+  /** Option file on the host with `[client]` user and password, readable by root only. */
+  optionFile: absolutePath,
+  /** The operating system user that owns a restored data directory. */
+  owner: z
+    .string()
+    .regex(/^[a-z_][a-z0-9_-]*$/)
+    .default('mysql'),
+  control: serverControlSchema.default({ kind: 'systemd', unit: 'mariadb' }),
+});
+export type ServerConfig = z.infer<typeof serverConfigSchema>;
+
+export const hostConfigSchema = z.strictObject({
+  instance: instanceIdSchema,
+  /** The role of the instance profile: it alone gets a grant on the data key, for one run at a time. */
+  role: z.string().regex(/^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]+$/, 'the ARN of an IAM role'),
+  agentDirectory: absolutePath.default('/opt/redoubt'),
+});
+export type HostConfig = z.infer<typeof hostConfigSchema>;
+
+/** When to take a full instead of an increment. */
+export const policySchema = z.strictObject({
+  /** EventBridge Scheduler expression: `rate(6 hours)`, `cron(0 3 * * ? *)`; none means only on demand. */
+  schedule: z
+    .string()
+    .regex(/^(rate\(\d+ (minutes?|hours?|days?)\)|cron\([^()]+\)|at\([0-9T:-]+\))$/, 'rate(…), cron(…) or at(…)')
+    .optional(),
+  timezone: z.string().default('UTC'),
+  /** A chain older than this gets no further increment. */
+  fullEveryDays: z.number().positive().max(366).default(7),
+  /** Every increment makes a restore slower. */
+  maxIncrements: z.number().int().min(0).max(9999).default(28),
+  /** A full is taken once the increments together are larger than the full times this. */
+  maxIncrementsRatio: z.number().positive().max(100).default(1),
+});
+export type Policy = z.infer<typeof policySchema>;
+
+/** What a backup may take from the host. */
+export const limitsSchema = z.strictObject({
+  /** Copy threads of the engine. */
+  parallel: z.number().int().min(1).max(64).default(2),
+  /** zstd level; 1 to 3 keep up with the disk. */
+  compressionLevel: z.number().int().min(1).max(19).default(3),
+  /** Blocks compressed at the same time. */
+  compressionThreads: z.number().int().min(1).max(64).default(2),
+  /** Bytes a second to the repository; none means as fast as it goes. */
+  uploadBytesPerSecond: z.number().int().positive().optional(),
+  /** The engine's `--throttle`: read and write pairs a second. */
+  engineThrottle: z.number().int().positive().optional(),
+  /** Memory the engine may use to prepare, in bytes. */
+  prepareMemory: z
+    .number()
+    .int()
+    .min(64 * 1024 * 1024)
+    .default(512 * 1024 * 1024),
+});
+export type Limits = z.infer<typeof limitsSchema>;
+
+/** One cluster as its operator wrote it. Unknown keys are errors: a misspelt policy must not be a silent default. */
+export const clusterConfigSchema = z.strictObject({
+  cluster: clusterIdSchema,
+  engine: engineNameSchema,
+  /** Where the engine's programs lie, if not on the PATH. */
+  engineDirectory: absolutePath.optional(),
+  server: serverConfigSchema,
+  /** The first one is backed up; an increment always goes to the host its chain was taken from. */
+  hosts: z
+    .array(hostConfigSchema)
+    .min(1)
+    .refine(
+      (hosts) => new Set(hosts.map((host) => host.instance)).size === hosts.length,
+      'an instance stands there twice',
+    )
+    .readonly(),
+  policy: policySchema.prefault({}),
+  limits: limitsSchema.prefault({}),
+});
+export type ClusterConfig = Readonly<z.infer<typeof clusterConfigSchema>>;

@@ -1,0 +1,28 @@
+import { z } from 'zod';
+import { type ChainId, type ClusterId, chainIdSchema, clusterIdSchema } from './ids.ts';
+
+export const keyPurposeSchema = z.enum(['backup-data', 'transition-key']);
+export type KeyPurpose = z.infer<typeof keyPurposeSchema>;
+
+/** KMS only opens a wrapped key together with the context it was made with. */
+export const encryptionContextSchema = z.object({
+  cluster: clusterIdSchema,
+  chain: chainIdSchema,
+  purpose: keyPurposeSchema,
+});
+export type EncryptionContext = Readonly<z.infer<typeof encryptionContextSchema>>;
+
+/** A key of a chain as KMS wrapped it; the plaintext exists only in the agent's memory. */
+export const wrappedKeySchema = z.object({
+  kmsKey: z.string().startsWith('arn:'),
+  /** Base64. */
+  ciphertext: z.base64().min(1),
+  context: encryptionContextSchema,
+});
+export type WrappedKey = Readonly<z.infer<typeof wrappedKeySchema>>;
+
+export const encryptionContext = (cluster: ClusterId, chain: ChainId, purpose: KeyPurpose): EncryptionContext => ({
+  cluster,
+  chain,
+  purpose,
+});
