@@ -52,7 +52,7 @@ export const policySchema = z.strictObject({
   /** A chain older than this gets no further increment. */
   fullEveryDays: z.number().positive().max(366).default(7),
   /** Every increment makes a restore slower. */
-  maxIncrements: z.number().int().min(0).max(9999).default(28),
+  maxIncrements: z.number().int().min(0).max(500).default(28),
   /** A full is taken once the increments together are larger than the full times this. */
   maxIncrementsRatio: z.number().positive().max(100).default(1),
 });

@@ -1,0 +1,82 @@
+import { type BackupRecord, backupRecordOf, type ChainHead } from './catalog-records.ts';
+import type { Manifest } from './manifest.ts';
+
+export type Append =
+  | { readonly kind: 'append'; readonly record: BackupRecord; readonly head: ChainHead }
+  /** It is already the tip: recording is idempotent. */
+  | { readonly kind: 'recorded'; readonly record: BackupRecord }
+  | { readonly kind: 'refuse'; readonly reason: string };
+
+/**
+ * Whether the manifest continues the cluster's line of descent, and the head after it. A full may follow anything: it opens
+ * a chain. An increment follows its parent only: same chain, next place, `from_lsn` equal to the parent's `to_lsn`, and the
+ * parent's manifest by digest.
+ */
+export const appendBackup = (
+  head: ChainHead | undefined,
+  manifest: Manifest,
+  manifestKey: string,
+  manifestSha256: string,
+): Append => {
+  const record = backupRecordOf(manifest, manifestKey, manifestSha256);
+  if (head?.tip.backup === manifest.backup) {
+    return head.tip.manifestSha256 === manifestSha256
+      ? { kind: 'recorded', record }
+      : { kind: 'refuse', reason: `another manifest of ${manifest.backup} is recorded` };
+  }
+  const tip = {
+    backup: manifest.backup,
+    seq: manifest.seq,
+    toLsn: manifest.checkpoints.toLsn,
+    identity: manifest.server.identity,
+    manifestSha256,
+    engineSeries: manifest.engine.series,
+    ...(manifest.canary && { canary: manifest.canary }),
+    ...(manifest.binlog?.gtid !== undefined && { gtid: manifest.binlog.gtid }),
+  };
+  if (manifest.kind === 'full') {
+    if (manifest.seq !== 0 || manifest.parent || manifest.checkpoints.fromLsn !== 0n)
+      return { kind: 'refuse', reason: 'a full has place 0, from_lsn 0 and no parent' };
+    if (head && manifest.chain <= head.chain)
+      return { kind: 'refuse', reason: `chain ${manifest.chain} is not newer than ${head.chain}` };
+    return {
+      kind: 'append',
+      record,
+      head: {
+        chain: manifest.chain,
+        host: manifest.host,
+        engine: manifest.engine.name,
+        chainStartedAt: manifest.startedAt,
+        fullBytes: record.storedBytes,
+        fullStreamBytes: record.streamBytes,
+        incrementBytes: 0,
+        lastIncrementStreamBytes: 0,
+        tip,
+      },
+    };
+  }
+  if (!head || head.chain !== manifest.chain)
+    return { kind: 'refuse', reason: `the open chain is ${head?.chain ?? 'none'}, not ${manifest.chain}` };
+  if (manifest.seq !== head.tip.seq + 1)
+    return { kind: 'refuse', reason: `place ${manifest.seq} does not follow ${head.tip.seq}` };
+  if (manifest.parent?.backup !== head.tip.backup || manifest.parent.manifestSha256 !== head.tip.manifestSha256)
+    return {
+      kind: 'refuse',
+      reason: `its parent is ${manifest.parent?.backup ?? 'none'}, the tip is ${head.tip.backup}`,
+    };
+  if (manifest.checkpoints.fromLsn !== head.tip.toLsn)
+    return {
+      kind: 'refuse',
+      reason: `from_lsn ${manifest.checkpoints.fromLsn} is not the to_lsn ${head.tip.toLsn} of ${head.tip.backup}`,
+    };
+  return {
+    kind: 'append',
+    record,
+    head: {
+      ...head,
+      incrementBytes: head.incrementBytes + record.storedBytes,
+      lastIncrementStreamBytes: record.streamBytes,
+      tip,
+    },
+  };
+};

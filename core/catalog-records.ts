@@ -1,0 +1,120 @@
+import { z } from 'zod';
+import { parentSchema } from './agent-protocol.ts';
+import { type ErrorCode, errorCodes } from './errors.ts';
+import { backupIdSchema, chainIdSchema, clusterIdSchema, instanceIdSchema, runIdSchema } from './ids.ts';
+import { lsnSchema } from './lsn.ts';
+import { canarySchema, type Manifest, manifestObjects, sha256Schema } from './manifest.ts';
+import { engineNameSchema } from './server-identity.ts';
+import { wrappedKeySchema } from './wrapped-key.ts';
+
+/** A chain in the catalog; its keys are also in every manifest. */
+export const chainRecordSchema = z.object({
+  cluster: clusterIdSchema,
+  chain: chainIdSchema,
+  createdAt: z.iso.datetime(),
+  host: instanceIdSchema,
+  /** Why a full was taken. */
+  reason: z.string(),
+  keys: z.object({ data: wrappedKeySchema, transition: wrappedKeySchema.optional() }),
+});
+export type ChainRecord = Readonly<z.output<typeof chainRecordSchema>>;
+
+/** A backup in the catalog: what plans and pictures need of its manifest. */
+export const backupRecordSchema = z.object({
+  cluster: clusterIdSchema,
+  chain: chainIdSchema,
+  backup: backupIdSchema,
+  seq: z.number().int().nonnegative(),
+  kind: z.enum(['full', 'incremental']),
+  reason: z.string(),
+  run: runIdSchema,
+  host: instanceIdSchema,
+  engine: engineNameSchema,
+  manifestKey: z.string(),
+  manifestSha256: sha256Schema,
+  startedAt: z.iso.datetime(),
+  endedAt: z.iso.datetime(),
+  fromLsn: lsnSchema,
+  toLsn: lsnSchema,
+  lastLsn: lsnSchema,
+  storedBytes: z.number().int().nonnegative(),
+  streamBytes: z.number().int().nonnegative(),
+  restoredBytes: z.number().int().nonnegative(),
+  serverVersion: z.string(),
+  engineVersion: z.string(),
+  canary: canarySchema.optional(),
+});
+export type BackupRecord = Readonly<z.output<typeof backupRecordSchema>>;
+
+/** The open end of the cluster's newest chain: what the next increment stands on, and what the policy measures. */
+export const chainHeadSchema = z.object({
+  chain: chainIdSchema,
+  host: instanceIdSchema,
+  engine: engineNameSchema,
+  chainStartedAt: z.iso.datetime(),
+  fullBytes: z.number().int().nonnegative(),
+  incrementBytes: z.number().int().nonnegative(),
+  lastIncrementStreamBytes: z.number().int().nonnegative(),
+  fullStreamBytes: z.number().int().nonnegative(),
+  tip: parentSchema,
+});
+export type ChainHead = Readonly<z.output<typeof chainHeadSchema>>;
+
+export const runStates = ['planned', 'asked', 'succeeded', 'failed', 'aborted'] as const;
+export type RunState = (typeof runStates)[number];
+
+/** One execution, from its plan to its end. */
+export const runRecordSchema = z.object({
+  run: runIdSchema,
+  cluster: clusterIdSchema,
+  kind: z.enum(['backup', 'restore']),
+  state: z.enum(runStates),
+  execution: z.string(),
+  startedAt: z.iso.datetime(),
+  endedAt: z.iso.datetime().optional(),
+  /** What was decided and why. */
+  reason: z.string(),
+  host: instanceIdSchema,
+  chain: chainIdSchema,
+  backup: backupIdSchema,
+  seq: z.number().int().nonnegative(),
+  attempt: z.number().int().positive(),
+  /** Of the lease the run holds; a restore that touches no data directory of the cluster holds none. */
+  fencingToken: z.number().int().positive().optional(),
+  /** Set while the host is asked: lets a lost command fail the task, and an aborted execution cancel the command. */
+  command: z.string().optional(),
+  taskToken: z.string().optional(),
+  /** Of the data key, for the host's role, until the run is settled. */
+  grants: z.array(z.object({ kmsKey: z.string(), grant: z.string() })).default([]),
+  error: z.enum(errorCodes as readonly [ErrorCode, ...ErrorCode[]]).optional(),
+  detail: z.string().optional(),
+  /** What the host answered, for people. */
+  answer: z.unknown().optional(),
+});
+export type RunRecord = Readonly<z.output<typeof runRecordSchema>>;
+
+/** What the catalog keeps of a manifest found under `manifestKey` with digest `manifestSha256`. */
+export const backupRecordOf = (manifest: Manifest, manifestKey: string, manifestSha256: string): BackupRecord => ({
+  cluster: manifest.cluster,
+  chain: manifest.chain,
+  backup: manifest.backup,
+  seq: manifest.seq,
+  kind: manifest.kind,
+  reason: manifest.reason,
+  run: manifest.run,
+  host: manifest.host,
+  engine: manifest.engine.name,
+  manifestKey,
+  manifestSha256,
+  startedAt: manifest.startedAt,
+  endedAt: manifest.endedAt,
+  fromLsn: manifest.checkpoints.fromLsn,
+  toLsn: manifest.checkpoints.toLsn,
+  lastLsn: manifest.checkpoints.lastLsn,
+  storedBytes: manifestObjects(manifest).reduce((sum, object) => sum + object.bytes, 0),
+  streamBytes: manifest.stream.bytes,
+  restoredBytes: manifest.restoredBytes,
+  serverVersion: manifest.server.version,
+  engineVersion: manifest.engine.version,
+  ...(manifest.canary && { canary: manifest.canary }),
+});

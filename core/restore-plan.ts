@@ -1,0 +1,113 @@
+import type { RestoreMode, RestoreStep } from './agent-protocol.ts';
+import type { BackupRecord } from './catalog-records.ts';
+import type { ClusterConfig } from './cluster-config.ts';
+import type { ErrorCode } from './errors.ts';
+import type { ChainId, ClusterId } from './ids.ts';
+
+/** What to restore to. `time` is ISO 8601: the newest backup that had ended by then. */
+export type RestorePoint =
+  | { readonly kind: 'latest' }
+  | { readonly kind: 'backup'; readonly backup: string }
+  | { readonly kind: 'time'; readonly time: string };
+
+export type RestorePlan =
+  | {
+      readonly kind: 'restore';
+      readonly chain: ChainId;
+      readonly steps: readonly [RestoreStep, ...RestoreStep[]];
+      readonly reason: string;
+    }
+  | { readonly kind: 'refuse'; readonly code: ErrorCode; readonly detail: string };
+
+/** Newer later: chains by the time they were planned (the control plane's clock), backups of a chain by their place. */
+const inOrder = (a: BackupRecord, b: BackupRecord): number =>
+  a.chain === b.chain ? a.seq - b.seq : a.chain < b.chain ? -1 : 1;
+
+const stepOf = (record: BackupRecord): RestoreStep => ({
+  manifestKey: record.manifestKey,
+  manifestSha256: record.manifestSha256,
+  backup: record.backup,
+  seq: record.seq,
+  toLsn: record.toLsn,
+  lastLsn: record.lastLsn,
+  bytes: record.storedBytes,
+  restoredBytes: record.restoredBytes,
+});
+
+/**
+ * The backups to apply, base first, and why these. Refuses a chain with a gap: it never plans what could not be applied.
+ * `backups` are all of the cluster's, in any order.
+ */
+export const planRestore = (backups: readonly BackupRecord[], to: RestorePoint): RestorePlan => {
+  const ordered = backups.toSorted(inOrder);
+  let wanted: BackupRecord | undefined;
+  let reason: string;
+  switch (to.kind) {
+    case 'latest':
+      wanted = ordered.at(-1);
+      reason = 'the latest backup';
+      break;
+    case 'time': {
+      const limit = Date.parse(to.time);
+      if (Number.isNaN(limit)) return { kind: 'refuse', code: 'InvalidInput', detail: `${to.time} is not a time` };
+      wanted = ordered.findLast((record) => Date.parse(record.endedAt) <= limit);
+      reason = `the newest backup that had ended by ${to.time}`;
+      break;
+    }
+    case 'backup':
+      wanted = ordered.find((record) => record.backup === to.backup);
+      if (!wanted) return { kind: 'refuse', code: 'UnknownBackup', detail: `the cluster has no backup ${to.backup}` };
+      reason = 'the backup asked for';
+      break;
+  }
+  if (!wanted) return { kind: 'refuse', code: 'NoRestorableBackup', detail: `there is none for: ${reason}` };
+  const { chain, seq } = wanted;
+  const line = ordered.filter((record) => record.chain === chain && record.seq <= seq);
+  const gap = line.findIndex(
+    (record, index) => record.seq !== index || (index > 0 && record.fromLsn !== line[index - 1]?.toLsn),
+  );
+  const [base, ...increments] = line.map(stepOf);
+  if (!base || gap >= 0 || line.length !== seq + 1)
+    return {
+      kind: 'refuse',
+      code: 'NoRestorableBackup',
+      detail: `chain ${chain} has no unbroken line to ${wanted.backup}: place ${gap >= 0 ? gap : line.length} does not follow`,
+    };
+  return { kind: 'restore', chain, steps: [base, ...increments], reason: `${reason}, ${wanted.backup}` };
+};
+
+export interface RestoreTarget {
+  readonly mode: RestoreMode;
+  readonly directory?: string | undefined;
+  readonly confirm?: string | undefined;
+}
+
+/** The directory a restore writes to, or why it must not. */
+export const restoreDirectory = (
+  config: ClusterConfig,
+  cluster: ClusterId,
+  target: RestoreTarget,
+): { readonly directory: string } | { readonly code: ErrorCode; readonly detail: string } => {
+  if (target.mode === 'replace') {
+    if (target.confirm !== cluster)
+      return {
+        code: 'ConfirmationMissing',
+        detail: `mode replace moves ${config.server.dataDirectory} aside; it needs the confirmation "${cluster}"`,
+      };
+    if (target.directory !== undefined && target.directory !== config.server.dataDirectory)
+      return {
+        code: 'InvalidInput',
+        detail: `mode replace restores to the data directory ${config.server.dataDirectory}, not to ${target.directory}`,
+      };
+    return { directory: config.server.dataDirectory };
+  }
+  if (target.directory === undefined)
+    return { code: 'InvalidInput', detail: 'mode prepare-only needs a directory to restore to' };
+  const inside = (path: string, parent: string) => path === parent || path.startsWith(`${parent}/`);
+  if (inside(target.directory, config.server.dataDirectory) || inside(config.server.dataDirectory, target.directory))
+    return {
+      code: 'InvalidInput',
+      detail: `${target.directory} overlaps the data directory ${config.server.dataDirectory}; use mode replace for that`,
+    };
+  return { directory: target.directory };
+};
