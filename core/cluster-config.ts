@@ -1,11 +1,7 @@
 import { z } from 'zod';
+import { absolutePathSchema } from './absolute-path.ts';
 import { clusterIdSchema, instanceIdSchema } from './ids.ts';
 import { engineNameSchema } from './server-identity.ts';
-
-const absolutePath = z
-  .string()
-  .regex(/^\/[A-Za-z0-9._/@:+-]*$/, 'an absolute path of letters, digits and . _ / @ : + -')
-  .refine((path) => !path.split('/').includes('..'), 'a path without ..');
 
 const argv = z.array(z.string().min(1)).min(1).readonly();
 
@@ -19,11 +15,11 @@ export type ServerControl = z.infer<typeof serverControlSchema>;
 /** The server on its host: everything the agent needs to reach it, and no secret. */
 export const serverConfigSchema = z.strictObject({
   /** Absolute path of the socket; a TCP address is not offered: the agent runs on the server's own host. */
-  socket: absolutePath,
+  socket: absolutePathSchema,
   /** Checked against the server that answers at the socket: no other directory is ever backed up. */
-  dataDirectory: absolutePath,
+  dataDirectory: absolutePathSchema,
   /** Option file on the host with `[client]` user and password, readable by root only. */
-  optionFile: absolutePath,
+  optionFile: absolutePathSchema,
   /** The operating system user that owns a restored data directory. */
   owner: z
     .string()
@@ -37,7 +33,7 @@ export const hostConfigSchema = z.strictObject({
   instance: instanceIdSchema,
   /** The role of the instance profile: it alone gets a grant on the data key, for one run at a time. */
   role: z.string().regex(/^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]+$/, 'the ARN of an IAM role'),
-  agentDirectory: absolutePath.default('/opt/redoubt'),
+  agentDirectory: absolutePathSchema.default('/opt/redoubt'),
 });
 export type HostConfig = z.infer<typeof hostConfigSchema>;
 
@@ -84,7 +80,7 @@ export const clusterConfigSchema = z.strictObject({
   cluster: clusterIdSchema,
   engine: engineNameSchema,
   /** Where the engine's programs lie, if not on the PATH. */
-  engineDirectory: absolutePath.optional(),
+  engineDirectory: absolutePathSchema.optional(),
   server: serverConfigSchema,
   /** The first one is backed up; an increment always goes to the host its chain was taken from. */
   hosts: z
