@@ -1,0 +1,3 @@
+import type { Progress } from '#core/agent-protocol.ts';
+
+export type Phase = Progress['phase'];
