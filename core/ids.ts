@@ -41,8 +41,20 @@ const compactTime = (at: Date): string =>
     .replace(/\.\d{3}Z$/, 'Z')
     .replaceAll(/[-:]/g, '');
 
-/** A new chain's id; `suffix` is six random hex digits. */
-export const newChainId = (at: Date, suffix: string): ChainId => chainIdSchema.parse(`${compactTime(at)}-${suffix}`);
+const SECOND = 1000;
+
+/** The time in a chain's id. */
+const timeOf = (chain: ChainId): number =>
+  Date.parse(chain.slice(0, 16).replace(/^(....)(..)(..T..)(..)(..Z)$/, '$1-$2-$3:$4:$5'));
+
+/**
+ * A new chain's id; `suffix` is six random hex digits. Chains are ordered by their ids, so the id is later than `newest` even
+ * where both were planned in one second, or the clock went back.
+ */
+export const newChainId = (at: Date, suffix: string, newest?: ChainId): ChainId => {
+  const earliest = newest ? timeOf(newest) + SECOND : 0;
+  return chainIdSchema.parse(`${compactTime(new Date(Math.max(at.getTime(), earliest)))}-${suffix}`);
+};
 
 /** The id of the backup at place `seq` of `chain`, planned at `at`. */
 export const newBackupId = (at: Date, chain: ChainId, seq: number): BackupId => {

@@ -1,0 +1,30 @@
+import type { CommandRecord, RunRecord } from '../catalog-records.ts';
+import type { ClusterId, RunId } from '../ids.ts';
+import type { RunTransition } from '../run-transitions.ts';
+
+export type RunChanges = Partial<Pick<RunRecord, 'endedAt' | 'command' | 'grants' | 'error' | 'detail' | 'answer'>>;
+
+export type TransitionOutcome =
+  | { readonly kind: 'done'; readonly run: RunRecord }
+  /** The run is in a state the transition does not start from; it is unchanged. */
+  | { readonly kind: 'refused'; readonly run: RunRecord }
+  | { readonly kind: 'unknown' };
+
+/**
+ * The runs, one for each execution. A change of state is one conditional write that knows its legal predecessors
+ * (`run-transitions.ts`). Every method throws `CatalogUnavailable` where the catalog does not answer.
+ */
+export interface Runs {
+  /** Writes the run's plan; over an earlier plan of the same run only where `replan` may start from its state. */
+  plan(record: RunRecord & { readonly state: 'planned' }): Promise<TransitionOutcome>;
+  transition(run: RunId, transition: RunTransition, changes?: RunChanges): Promise<TransitionOutcome>;
+  /** Which grants the run still has to give back, whatever its state; `unknown` runs are ignored. */
+  setGrants(run: RunId, grants: RunRecord['grants']): Promise<void>;
+  /** Reads its own writes. */
+  get(run: RunId): Promise<RunRecord | undefined>;
+  /** Newest first; may miss one that started a moment ago. */
+  list(cluster: ClusterId, limit: number): Promise<readonly RunRecord[]>;
+  /** Remembers which run a command belongs to, and the command in its run; refused unless the run is `asked`. */
+  linkCommand(record: CommandRecord): Promise<TransitionOutcome>;
+  commandOf(command: string): Promise<CommandRecord | undefined>;
+}
