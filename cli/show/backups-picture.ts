@@ -1,0 +1,39 @@
+import type { CatalogAnswer } from '#core/catalog-queries.ts';
+import { bar } from './bar.ts';
+import { formatBytes } from './format-bytes.ts';
+import { formatSpan } from './format-duration.ts';
+import { formatTime } from './format-time.ts';
+import { type Column, textTable } from './text-table.ts';
+
+type Backups = CatalogAnswer<'backups'>;
+type Backup = Backups['backups'][number];
+
+const barWidth = 20;
+
+/** Every chain of a cluster: its backups in order, what each holds, and how large it is beside the largest. */
+export const backupsPicture = ({ chains, backups }: Backups): string =>
+  chains
+    .map((chain) => {
+      const line = backups.filter((backup) => backup.chain === chain.chain).toSorted((a, b) => a.seq - b.seq);
+      const stored = line.reduce((sum, { storedBytes }) => sum + storedBytes, 0);
+      const largest = Math.max(1, ...line.map(({ storedBytes }) => storedBytes));
+      const columns: readonly Column<Backup>[] = [
+        {
+          title: '  backup',
+          of: ({ seq, backup }) => `${seq === 0 ? '●' : seq === line.at(-1)?.seq ? '└' : '├'} ${backup}`,
+        },
+        { title: 'taken (UTC)', of: ({ startedAt }) => formatTime(startedAt) },
+        { title: 'took', of: ({ startedAt, endedAt }) => formatSpan(startedAt, endedAt), right: true },
+        { title: 'from LSN', of: ({ fromLsn }) => String(fromLsn), right: true },
+        { title: 'to LSN', of: ({ toLsn }) => String(toLsn), right: true },
+        { title: 'stored', of: ({ storedBytes }) => formatBytes(storedBytes), right: true },
+        { title: '', of: ({ storedBytes }) => bar(storedBytes / largest, barWidth) },
+      ];
+      const count = line.length === 1 ? '1 backup' : `${line.length} backups`;
+      return [
+        `chain ${chain.chain}: ${count}, ${formatBytes(stored)}, from ${chain.host}`,
+        `begun because ${chain.reason}`,
+        textTable(columns, line),
+      ].join('\n');
+    })
+    .join('\n\n');

@@ -1,0 +1,78 @@
+import type { Progress } from '#core/agent-protocol.ts';
+import type { CatalogAnswer } from '#core/catalog-queries.ts';
+import { RedoubtError } from '#core/errors.ts';
+import type { RunId } from '#core/ids.ts';
+import type { CliContext } from './cli-context.ts';
+import type { ControlPlane } from './control-plane.ts';
+import { progressLine } from './show/progress-line.ts';
+
+export interface Watched {
+  readonly context: Pick<CliContext, 'terminal' | 'now' | 'sleep'>;
+  readonly controlPlane: ControlPlane;
+  readonly run: RunId;
+  readonly execution: string;
+  /** Shows nothing on the way. */
+  readonly quiet: boolean;
+}
+
+const lookEveryMs = 1000;
+/** Without a terminal a line is written when the phase changes, and this often. */
+const lineEveryMs = 15_000;
+/** The speed shown is the mean of about this long. */
+const speedOverMs = 10_000;
+
+/**
+ * Follows a run until its execution has ended and answers the run as the catalog keeps it. Throws the run's own error where
+ * it failed, and RunCancelled where somebody ended it.
+ */
+export const watchRun = async ({
+  context,
+  controlPlane,
+  run,
+  execution,
+  quiet,
+}: Watched): Promise<CatalogAnswer<'run'>> => {
+  const { terminal } = context;
+  const looks: Progress[] = [];
+  let lastLine = { phase: '', at: 0 };
+  try {
+    for (;;) {
+      // First the execution: what the catalog says after it has ended is final.
+      const state = await controlPlane.execution(execution);
+      if (state === undefined) throw new RedoubtError('UnknownRun', `there is no execution ${execution}`);
+      const shown = await controlPlane.ask({ query: 'run', run }).catch((error: unknown) => {
+        // An execution that has just started is not planned yet.
+        if (error instanceof RedoubtError && error.code === 'UnknownRun') return undefined;
+        throw error;
+      });
+      if (state.status === 'failed' || state.status === 'aborted') throw state.failure;
+      if (state.status === 'succeeded') {
+        if (shown === undefined) throw new RedoubtError('UnknownRun', `${run} ended without a record in the catalog`);
+        return shown;
+      }
+      if (!quiet) {
+        const progress = shown?.progress;
+        if (progress !== undefined) note(looks, progress);
+        const phase = progress?.phase ?? shown?.run.state ?? 'starting';
+        const line = progress === undefined ? phase : progressLine(progress, looks[0]);
+        const now = context.now().getTime();
+        if (terminal.isTty) terminal.status(line.slice(0, terminal.columns - 1));
+        else if (phase !== lastLine.phase || now - lastLine.at >= lineEveryMs) {
+          terminal.err(line);
+          lastLine = { phase, at: now };
+        }
+      }
+      await context.sleep(lookEveryMs);
+    }
+  } finally {
+    if (!quiet && terminal.isTty) terminal.status('');
+  }
+};
+
+/** Keeps the looks at the present phase that the speed is measured over, oldest first. */
+const note = (looks: Progress[], now: Progress): void => {
+  const first = looks[0];
+  if (first !== undefined && (first.phase !== now.phase || first.step !== now.step)) looks.length = 0;
+  if (looks.at(-1)?.at !== now.at) looks.push(now);
+  while (looks.length > 2 && Date.parse(now.at) - Date.parse(looks[0]?.at ?? now.at) > speedOverMs) looks.shift();
+};
