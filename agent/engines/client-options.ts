@@ -1,0 +1,22 @@
+import { RedoubtError } from '#core/errors.ts';
+
+/**
+ * A value as an option file takes it: in double quotes, with the escapes MySQL knows. Throws `InvalidInput` for what no option
+ * file can hold.
+ */
+const quoted = (name: string, value: string): string => {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
+  if (/[\0\n\r]/.test(value))
+    throw new RedoubtError('InvalidInput', `the ${name} has a line break or a zero byte in it`);
+  return `"${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
+};
+
+/** The text of a `[client]` group. */
+export const clientOptions = (options: Readonly<Record<string, string | undefined>>): string =>
+  [
+    '[client]',
+    ...Object.entries(options).flatMap(([name, value]) =>
+      value === undefined ? [] : [`${name}=${quoted(name, value)}`],
+    ),
+    '',
+  ].join('\n');

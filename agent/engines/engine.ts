@@ -1,0 +1,94 @@
+import type { Checkpoints } from '#core/checkpoints.ts';
+import type { Limits, ServerConfig } from '#core/cluster-config.ts';
+import type { ErrorCode } from '#core/errors.ts';
+import type { Lsn } from '#core/lsn.ts';
+import type { EngineName } from '#core/server-identity.ts';
+import type { ProcessExit } from '../io/run-process.ts';
+import type { ServerFacts } from '../server/server-facts.ts';
+import type { EngineLog } from './engine-log.ts';
+import { mariadbBackup } from './mariadb-backup.ts';
+import { xtrabackup } from './xtrabackup.ts';
+
+/** One process to start: `runProcess` knows how. No argument and no variable ever holds a secret. */
+export interface EngineCommand {
+  /** Absolute, or looked up on the PATH. */
+  readonly program: string;
+  readonly args: readonly string[];
+  /** Text of an option file. It is written with mode 0600 on tmpfs; its path becomes the first argument, `--defaults-file=…`. */
+  readonly optionFile?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface EngineVersion {
+  /** `10.11.19`, `2.4.7`, `8.0.35-30`. */
+  readonly version: string;
+  /** `major.minor` of the version. A chain is taken, and restored, by one series. */
+  readonly series: string;
+}
+
+/** Who the engine logs in as; read from the host's option file. */
+export interface Credentials {
+  readonly user?: string;
+  readonly password?: string;
+}
+
+export interface BackupRequest {
+  readonly server: ServerConfig;
+  /** Of the server as it was probed just before. */
+  readonly facts: ServerFacts;
+  readonly credentials: Credentials;
+  /** 0 takes a full. */
+  readonly fromLsn: Lsn;
+  readonly limits: Limits;
+  /** The engine leaves checkpoints and info here, in clear; must exist and be empty. */
+  readonly lsnDirectory: string;
+  /** For the engine's temporary files; must exist. */
+  readonly scratchDirectory: string;
+  readonly engineDirectory?: string;
+}
+
+export interface PrepareRequest {
+  /** Absolute: the engine changes its working directory. */
+  readonly baseDirectory: string;
+  /** Absolute; absent where the base itself is prepared. */
+  readonly incrementDirectory?: string;
+  /** Whether nothing is applied after this step. */
+  readonly last: boolean;
+  readonly memoryBytes: number;
+  readonly engineDirectory?: string;
+}
+
+export type EngineOperation = 'backup' | 'prepare';
+
+export type Verdict =
+  | { readonly kind: 'ok' }
+  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string };
+
+/** Names of the files the engine writes beside the data: the first one that exists is the one to read. */
+export interface MetadataFiles {
+  readonly checkpoints: readonly string[];
+  readonly info: readonly string[];
+  readonly binlog: readonly string[];
+}
+
+/** A backup program: what to start, and what to think of how it ended. Everything but `version` is pure. */
+export interface Engine {
+  readonly name: EngineName;
+  readonly metadataFiles: MetadataFiles;
+  /** Asks the program. Throws `EngineMissing` where it cannot be started, `EngineUnsuited` where its answer is not understood. */
+  version(engineDirectory?: string): Promise<EngineVersion>;
+  /** Throws `EngineUnsuited` unless this version may back up that server. */
+  checkSuits(version: EngineVersion, facts: ServerFacts): void;
+  /** Streams xbstream to its standard output. */
+  backupCommand(version: EngineVersion, request: BackupRequest): EngineCommand;
+  /** To be run one after the other, each judged before the next. */
+  prepareCommands(version: EngineVersion, request: PrepareRequest): readonly EngineCommand[];
+  /** Exit code, closing line, known lines of data loss, known failures. "ok" is necessary, not sufficient: INV-1. */
+  judge(operation: EngineOperation, exit: ProcessExit, log: EngineLog): Verdict;
+  /** The `backup_type` a base must show after this prepare step. */
+  preparedType(last: boolean): Checkpoints['type'];
+}
+
+const ENGINES: Readonly<Record<EngineName, Engine>> = { 'mariadb-backup': mariadbBackup, xtrabackup };
+
+export const engineOf = (name: EngineName): Engine => ENGINES[name];
