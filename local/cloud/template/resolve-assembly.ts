@@ -16,6 +16,8 @@ export interface Resource {
 export interface ResolvedAssembly {
   /** Those that are made, in the order of the templates; what needs nothing locally is left out. */
   readonly resources: readonly Resource[];
+  /** The roles and policies, for those services that judge their callers. */
+  readonly policies: readonly Resource[];
   /** Values of the stacks' Outputs, by stack name and output key. */
   readonly outputs: Readonly<Record<string, Readonly<Record<string, Json>>>>;
 }
@@ -39,10 +41,13 @@ export const resolveAssembly = (
     stack.addExports();
   }
   return {
-    resources: stacks.flatMap((stack) => stack.resources()),
+    resources: stacks.flatMap((stack) => stack.resources((type, place) => knownType(type, place).made)),
+    policies: stacks.flatMap((stack) => stack.resources((type) => policyTypes.includes(type))),
     outputs: Object.fromEntries(stacks.map((stack) => [stack.name, stack.outputs()])),
   };
 };
+
+const policyTypes = ['AWS::IAM::Role', 'AWS::IAM::Policy', 'AWS::IAM::ManagedPolicy'];
 
 /** What an intrinsic that means "leave this property out" resolves to. */
 const noValue = Symbol('AWS::NoValue');
@@ -83,13 +88,13 @@ class StackResolver {
     );
   }
 
-  resources(): Resource[] {
+  resources(wanted: (type: string, place: string) => boolean): Resource[] {
     return Object.entries(this.#section('Resources')).flatMap(([logicalId, declared]) => {
       if (!isJsonObject(declared) || !this.#included(declared, logicalId)) {
         return [];
       }
       const type = String(declared.Type);
-      if (!knownType(type, this.#place(logicalId)).made) {
+      if (!wanted(type, this.#place(logicalId))) {
         return [];
       }
       const { name, arn } = this.#identity(logicalId, logicalId);
