@@ -282,7 +282,7 @@ const KINDS = {
     hint: 'No control plane of that name in this account and region: check credentials, region and --name, or deploy it.',
   },
   AccessDenied: {
-    exit: 124,
+    exit: 126,
     retryable: false,
     hint: 'The credentials are missing, expired or may not do what the detail names: check AWS_PROFILE, the login and its policy.',
   },

@@ -39,8 +39,8 @@ describe('finding the control plane', () => {
   });
 
   it.each([
-    ['AccessDeniedException', {}, 'AccessDenied', 124],
-    ['CredentialsProviderError', {}, 'AccessDenied', 124],
+    ['AccessDeniedException', {}, 'AccessDenied', 126],
+    ['CredentialsProviderError', {}, 'AccessDenied', 126],
     ['Error', { code: 'ECONNREFUSED' }, 'ControlPlaneUnreachable', 125],
     ['SomethingNew', {}, 'Unexpected', 199],
   ])('calls AWS’s %s %o by the name %s', async (name, facts, code, exit) => {
