@@ -1,16 +1,25 @@
-import { type BackupRecord, backupRecordOf, type ChainHead } from './catalog-records.ts';
+import { type BackupRecord, backupRecordOf, type ChainHead, type ChainRecord } from './catalog-records.ts';
+import { checkpointsFault } from './checkpoints.ts';
+import { lsn } from './lsn.ts';
 import type { Manifest } from './manifest.ts';
+import { identityDifference } from './server-identity.ts';
 
 export type Append =
-  | { readonly kind: 'append'; readonly record: BackupRecord; readonly head: ChainHead }
+  | {
+      readonly kind: 'append';
+      readonly record: BackupRecord;
+      readonly head: ChainHead;
+      /** For a full: the chain it opens. */
+      readonly opens?: ChainRecord;
+    }
   /** It is already the tip: recording is idempotent. */
   | { readonly kind: 'recorded'; readonly record: BackupRecord }
   | { readonly kind: 'refuse'; readonly reason: string };
 
 /**
  * Whether the manifest continues the cluster's line of descent, and the head after it. A full may follow anything: it opens
- * a chain. An increment follows its parent only: same chain, next place, `from_lsn` equal to the parent's `to_lsn`, and the
- * parent's manifest by digest.
+ * a chain. An increment follows its parent only: same chain, next place, `from_lsn` equal to the parent's `to_lsn`, the
+ * parent's manifest by digest, and the same host, server and engine series.
  */
 export const appendBackup = (
   head: ChainHead | undefined,
@@ -35,8 +44,9 @@ export const appendBackup = (
     ...(manifest.binlog?.gtid !== undefined && { gtid: manifest.binlog.gtid }),
   };
   if (manifest.kind === 'full') {
-    if (manifest.seq !== 0 || manifest.parent || manifest.checkpoints.fromLsn !== 0n)
-      return { kind: 'refuse', reason: 'a full has place 0, from_lsn 0 and no parent' };
+    if (manifest.seq !== 0 || manifest.parent) return { kind: 'refuse', reason: 'a full has place 0 and no parent' };
+    const fault = checkpointsFault(manifest.checkpoints, lsn(0n));
+    if (fault) return { kind: 'refuse', reason: fault };
     if (head && manifest.chain <= head.chain)
       return { kind: 'refuse', reason: `chain ${manifest.chain} is not newer than ${head.chain}` };
     return {
@@ -53,6 +63,14 @@ export const appendBackup = (
         lastIncrementStreamBytes: 0,
         tip,
       },
+      opens: {
+        cluster: manifest.cluster,
+        chain: manifest.chain,
+        createdAt: manifest.startedAt,
+        host: manifest.host,
+        reason: manifest.reason,
+        keys: manifest.keys,
+      },
     };
   }
   if (!head || head.chain !== manifest.chain)
@@ -68,6 +86,17 @@ export const appendBackup = (
     return {
       kind: 'refuse',
       reason: `from_lsn ${manifest.checkpoints.fromLsn} is not the to_lsn ${head.tip.toLsn} of ${head.tip.backup}`,
+    };
+  const fault = checkpointsFault(manifest.checkpoints, head.tip.toLsn);
+  if (fault) return { kind: 'refuse', reason: fault };
+  const difference = identityDifference(head.tip.identity, manifest.server.identity);
+  if (difference) return { kind: 'refuse', reason: `another server than the chain's: ${difference}` };
+  if (manifest.host !== head.host)
+    return { kind: 'refuse', reason: `the chain was taken from ${head.host}, this backup from ${manifest.host}` };
+  if (manifest.engine.name !== head.engine || manifest.engine.series !== head.tip.engineSeries)
+    return {
+      kind: 'refuse',
+      reason: `the chain was taken with ${head.engine} ${head.tip.engineSeries}, this backup with ${manifest.engine.name} ${manifest.engine.series}`,
     };
   return {
     kind: 'append',

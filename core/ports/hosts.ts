@@ -10,25 +10,11 @@ export interface AgentCommand {
   readonly executionSeconds: number;
 }
 
-/** How a command ended on its host. */
-export interface CommandEnd {
-  /** Systems Manager's detailed status without spaces, such as `Failed` or `DeliveryTimedOut`. */
-  readonly status: string;
-  /** Absent where the command never ran. */
-  readonly exit?: number;
-  /** The last lines of its output. */
-  readonly tail: string;
-}
-
-/**
- * The hosts, through Systems Manager. Every method throws `HostNotManaged` where it does not know the instance and
- * `ServiceUnavailable` where it does not answer.
- */
+/** The database hosts, as far as they can be asked for something. */
 export interface Hosts {
-  /** The id of the command that starts the agent. */
+  /**
+   * Starts the agent on a host; the id of the command. Throws `HostNotManaged` where Systems Manager does not know the
+   * instance and `ServiceUnavailable` where it does not answer.
+   */
   ask(command: AgentCommand): Promise<string>;
-  /** A command that has ended or was never there is fine. */
-  cancel(command: string): Promise<void>;
-  /** `undefined` while it runs, or where Systems Manager does not know it (yet). */
-  endOf(command: string, instance: InstanceId): Promise<CommandEnd | undefined>;
 }

@@ -1,4 +1,5 @@
 import type { StoredObject } from '../manifest.ts';
+import type { BackupAddress } from '../object-keys.ts';
 
 /** An object as the repository describes it. */
 export interface ObjectFacts {
@@ -32,5 +33,5 @@ export interface Repository {
    * Removes what lies under a backup's prefix, uploads included, unless its manifest does: a committed backup is never
    * touched. How many objects were removed.
    */
-  removeUncommitted(backupPrefix: string): Promise<'committed' | number>;
+  removeUncommitted(at: BackupAddress): Promise<'committed' | number>;
 }

@@ -24,7 +24,7 @@ export interface Runs {
   get(run: RunId): Promise<RunRecord | undefined>;
   /** Newest first; may miss one that started a moment ago. */
   list(cluster: ClusterId, limit: number): Promise<readonly RunRecord[]>;
-  /** Remembers which run a command belongs to, and the command in its run; refused unless the run is `asked`. */
+  /** Remembers which run a command belongs to, and the command in its run; refused where the run has ended. */
   linkCommand(record: CommandRecord): Promise<TransitionOutcome>;
   commandOf(command: string): Promise<CommandRecord | undefined>;
 }

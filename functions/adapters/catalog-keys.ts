@@ -1,0 +1,48 @@
+import type { ChainId, ClusterId, RunId } from '#core/ids.ts';
+
+/** The one owner of the keys of the catalog's items. */
+interface ItemKey {
+  readonly pk: string;
+  readonly sk: string;
+}
+
+const PLACE_DIGITS = 6;
+
+const clusterKey = (cluster: ClusterId): string => `CLUSTER#${cluster}`;
+
+export const configKey = (cluster: ClusterId): ItemKey => ({ pk: clusterKey(cluster), sk: 'CONFIG' });
+
+export const leaseKey = (cluster: ClusterId): ItemKey => ({ pk: clusterKey(cluster), sk: 'LEASE' });
+
+export const headKey = (cluster: ClusterId): ItemKey => ({ pk: clusterKey(cluster), sk: 'HEAD' });
+
+export const CHAIN_PREFIX = 'CHAIN#';
+
+export const chainKey = (cluster: ClusterId, chain: ChainId): ItemKey => ({
+  pk: clusterKey(cluster),
+  sk: `${CHAIN_PREFIX}${chain}`,
+});
+
+/** Sorts behind its chain, in the order of the places. */
+export const backupKey = (cluster: ClusterId, chain: ChainId, seq: number): ItemKey => ({
+  pk: clusterKey(cluster),
+  sk: `${CHAIN_PREFIX}${chain}#${String(seq).padStart(PLACE_DIGITS, '0')}`,
+});
+
+export const runKey = (run: RunId): ItemKey => ({ pk: `RUN#${run}`, sk: 'RUN' });
+
+export const commandKey = (command: string): ItemKey => ({ pk: `COMMAND#${command}`, sk: 'COMMAND' });
+
+/** The index that lists: the runs of a cluster by their start, and the clusters by their name. */
+export const LIST_INDEX = 'gsi1';
+
+export const listedRun = (cluster: ClusterId, startedAt: string, run: RunId) => ({
+  gsi1pk: clusterKey(cluster),
+  gsi1sk: `RUN#${startedAt}#${run}`,
+});
+
+export const runsOf = (cluster: ClusterId): string => clusterKey(cluster);
+
+export const CLUSTERS = 'CLUSTERS';
+
+export const listedCluster = (cluster: ClusterId) => ({ gsi1pk: CLUSTERS, gsi1sk: cluster });

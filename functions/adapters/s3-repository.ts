@@ -1,0 +1,192 @@
+import { createHash } from 'node:crypto';
+import {
+  AbortMultipartUploadCommand,
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  NoSuchKey,
+  NoSuchUpload,
+  NotFound,
+  PutObjectCommand,
+  paginateListObjectsV2,
+  S3Client,
+  S3ServiceException,
+} from '@aws-sdk/client-s3';
+import { RedoubtError } from '#core/errors.ts';
+import { backupPrefix, manifestKey } from '#core/object-keys.ts';
+import type { Repository } from '#core/ports/repository.ts';
+
+const HTTP_FORBIDDEN = 403;
+const HTTP_NOT_FOUND = 404;
+
+/** What one DeleteObjects call takes. */
+const DELETE_BATCH = 1000;
+
+const isAbsent = (error: unknown): boolean =>
+  error instanceof NoSuchKey ||
+  error instanceof NotFound ||
+  (error instanceof S3ServiceException &&
+    error.$metadata.httpStatusCode === HTTP_NOT_FOUND &&
+    error.name !== 'NoSuchBucket');
+
+const repositoryFailure = (doing: string, error: unknown): RedoubtError => {
+  if (error instanceof RedoubtError) return error;
+  const name = error instanceof Error ? error.name : String(error);
+  const refused = error instanceof S3ServiceException && error.$metadata.httpStatusCode === HTTP_FORBIDDEN;
+  return new RedoubtError(refused ? 'RepositoryRefused' : 'RepositoryUnavailable', `${doing}: S3 answered ${name}`, {
+    cause: error,
+  });
+};
+
+const ask = async <Answer>(doing: string, call: Promise<Answer>): Promise<Answer> => {
+  try {
+    return await call;
+  } catch (error) {
+    throw repositoryFailure(doing, error);
+  }
+};
+
+const unlessAbsent = async <Answer>(doing: string, call: Promise<Answer>): Promise<Answer | undefined> => {
+  try {
+    return await call;
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw repositoryFailure(doing, error);
+  }
+};
+
+export const s3Repository = (bucket: string, client = new S3Client({})): Repository => {
+  const list = async (prefix: string): Promise<readonly string[]> => {
+    const collect = async () => {
+      const keys: string[] = [];
+      for await (const page of paginateListObjectsV2({ client }, { Bucket: bucket, Prefix: prefix })) {
+        for (const { Key } of page.Contents ?? []) if (Key) keys.push(Key);
+      }
+      return keys;
+    };
+    return ask(`listing ${prefix}`, collect());
+  };
+
+  const abortUploads = async (prefix: string): Promise<number> => {
+    let aborted = 0;
+    let marker: { KeyMarker?: string; UploadIdMarker?: string } = {};
+    for (;;) {
+      const page = await ask(
+        `listing the uploads under ${prefix}`,
+        client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: prefix, ...marker })),
+      );
+      for (const { Key, UploadId } of page.Uploads ?? []) {
+        if (!Key?.startsWith(prefix) || !UploadId) continue;
+        try {
+          await client.send(new AbortMultipartUploadCommand({ Bucket: bucket, Key, UploadId }));
+          aborted += 1;
+        } catch (error) {
+          // It ended meanwhile.
+          if (!(error instanceof NoSuchUpload) && !isAbsent(error))
+            throw repositoryFailure(`ending the upload of ${Key}`, error);
+        }
+      }
+      if (!page.IsTruncated || !page.NextKeyMarker) return aborted;
+      marker = {
+        KeyMarker: page.NextKeyMarker,
+        ...(page.NextUploadIdMarker && { UploadIdMarker: page.NextUploadIdMarker }),
+      };
+    }
+  };
+
+  return {
+    async read(key) {
+      const answer = await unlessAbsent(
+        `reading ${key}`,
+        client.send(new GetObjectCommand({ Bucket: bucket, Key: key })),
+      );
+      if (!answer?.Body) return undefined;
+      const bytes = await ask(`reading ${key}`, answer.Body.transformToByteArray());
+      return {
+        text: new TextDecoder().decode(bytes),
+        sha256: createHash('sha256').update(bytes).digest('hex'),
+      };
+    },
+
+    async write(key, text) {
+      await ask(
+        `writing ${key}`,
+        client.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: text, ContentType: 'application/json' })),
+      );
+    },
+
+    async look({ key, version }) {
+      const facts = await unlessAbsent(
+        `looking at ${key}`,
+        client.send(
+          new HeadObjectCommand({
+            Bucket: bucket,
+            Key: key,
+            ChecksumMode: 'ENABLED',
+            ...(version && { VersionId: version }),
+          }),
+        ),
+      );
+      if (facts?.ContentLength === undefined) return undefined;
+      // The checksum of a multipart upload is one over the parts' checksums, unless S3 says that it is of the whole object.
+      const whole = facts.ChecksumSHA256 && !facts.ChecksumSHA256.includes('-') && facts.ChecksumType !== 'COMPOSITE';
+      return {
+        bytes: facts.ContentLength,
+        ...(whole && facts.ChecksumSHA256 && { sha256: Buffer.from(facts.ChecksumSHA256, 'base64').toString('hex') }),
+      };
+    },
+
+    list,
+
+    async folders(prefix, after) {
+      const collect = async () => {
+        const found: string[] = [];
+        const pages = paginateListObjectsV2(
+          { client },
+          {
+            Bucket: bucket,
+            Prefix: prefix,
+            Delimiter: '/',
+            // `0` is the character after `/`: nothing inside the folder itself comes behind it.
+            ...(after && { StartAfter: `${prefix}${after.replace(/\/$/, '0')}` }),
+          },
+        );
+        for await (const page of pages) {
+          for (const { Prefix } of page.CommonPrefixes ?? []) if (Prefix) found.push(Prefix.slice(prefix.length));
+        }
+        return found;
+      };
+      return ask(`listing ${prefix}`, collect());
+    },
+
+    abortUploads,
+
+    async removeUncommitted(at) {
+      const prefix = backupPrefix(at);
+      if ((await list(prefix)).includes(manifestKey(at))) return 'committed';
+      await abortUploads(prefix);
+      // Looked at again: an upload that was ended can no longer become an object, one that had ended is in the list now.
+      const keys = await list(prefix);
+      if (keys.includes(manifestKey(at))) return 'committed';
+      for (let at = 0; at < keys.length; at += DELETE_BATCH) {
+        const { Errors } = await ask(
+          `removing ${prefix}`,
+          client.send(
+            new DeleteObjectsCommand({
+              Bucket: bucket,
+              Delete: { Objects: keys.slice(at, at + DELETE_BATCH).map((Key) => ({ Key })), Quiet: true },
+            }),
+          ),
+        );
+        const [first] = Errors ?? [];
+        if (first)
+          throw new RedoubtError(
+            first.Code === 'AccessDenied' ? 'RepositoryRefused' : 'RepositoryUnavailable',
+            `removing ${first.Key}: S3 answered ${first.Code}`,
+          );
+      }
+      return keys.length;
+    },
+  };
+};
