@@ -25,8 +25,9 @@ const checkHeader = (header: MessageHeader, context: SealContext): void => {
 
 /**
  * The plaintext of one message. Yields only frames whose authentication tag held, in their order, and ends normally only
- * after the final frame. Throws `ObjectTampered` for everything else: another key, another context, a cut, a flipped bit, bytes
- * after the end. An error of the source itself is thrown as it is.
+ * after the final frame. Throws `ObjectTampered` for everything else: another key, another context, a cut, a flipped bit.
+ * Bytes after the final frame are ignored, as the SDK does: the object's digest covers them. An error of the source itself is
+ * thrown as it is.
  */
 export async function* unseal(
   source: AsyncIterable<Buffer> | Readable,
