@@ -56,7 +56,7 @@ const invoke = async (name: string, payload: unknown = {}) => {
 
 describe('invoking a function', () => {
   test('gives the handler the event, a context and nothing in its environment but what Lambda would', async () => {
-    process.env['REDOUBT_TEST_LEAK'] = 'must not arrive';
+    process.env.REDOUBT_TEST_LEAK = 'must not arrive';
     const { result, status, error } = await invoke('arn:aws:lambda:us-east-1:000000000000:function:echo', { a: 1 });
     expect({ status, error }).toEqual({ status: 200, error: undefined });
     expect(result).toMatchObject({
