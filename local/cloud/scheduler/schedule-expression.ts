@@ -70,7 +70,7 @@ const cron = (body: string, expression: string, timezone: string): ScheduleExpre
   let job: Cron;
   try {
     // AWS counts weekdays from Sunday = 1, which croner calls alternative.
-    job = new Cron(pattern, { timezone, mode: '7-part', alternativeWeekdays: true, paused: true });
+    job = new Cron(pattern, { timezone, mode: '7-part', alternativeWeekdays: true, sloppyRanges: true, paused: true });
   } catch (error) {
     throw new InvalidScheduleExpression(`Invalid Schedule Expression ${expression}. ${(error as Error).message}`);
   }
