@@ -1,0 +1,157 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { type Connection, createConnection } from 'mysql2/promise';
+
+const run = promisify(execFile);
+
+/** What stands in for systemd on this host: starts and stops the server, independent of who called. */
+const controlScript = (directory: string, socket: string): string => `#!/bin/sh
+# Starts or stops the server of this host, and waits until it has.
+set -eu
+pid_file='${directory}/mariadbd.pid'
+alive() { [ -s "$pid_file" ] && kill -0 "$(cat "$pid_file")" 2>/dev/null; }
+case "$1" in
+  start)
+    alive && exit 0
+    rm -f "$pid_file"
+    setsid mariadbd --defaults-file='${directory}/my.cnf' </dev/null >>'${directory}/error.log' 2>&1 &
+    server=$!
+    tries=600
+    until mariadb --no-defaults --socket='${socket}' --user=root -e 'DO 0' >/dev/null 2>&1; do
+      tries=$((tries - 1))
+      if [ "$tries" -eq 0 ] || { ! kill -0 "$server" 2>/dev/null && ! alive; }; then
+        tail -n 20 '${directory}/error.log' >&2
+        exit 1
+      fi
+      sleep 0.1
+    done
+    ;;
+  stop)
+    alive || exit 0
+    pid="$(cat "$pid_file")"
+    kill "$pid"
+    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+    ;;
+  *) echo "usage: $0 start|stop" >&2; exit 2 ;;
+esac
+`;
+
+/** A database host in one directory: a real server with its configuration, and a backup user of Redoubt's. */
+export class DatabaseHost {
+  readonly directory: string;
+  readonly dataDirectory: string;
+  readonly socket: string;
+  /** User and password of the backup user; readable by its owner only. */
+  readonly optionFile: string;
+  readonly control: string;
+  readonly #socketDirectory: string;
+
+  private constructor(directory: string) {
+    this.directory = directory;
+    this.dataDirectory = join(directory, 'data');
+    // A socket's path has at most 107 bytes; a clone may lie deep.
+    this.#socketDirectory = mkdtempSync(join(tmpdir(), 'redoubt-'));
+    this.socket = join(this.#socketDirectory, 'mysql.sock');
+    this.optionFile = join(directory, 'backup-user.cnf');
+    this.control = join(directory, 'server-control');
+  }
+
+  /** Makes the host and starts its server, empty but for the backup user. */
+  static async create(directory: string): Promise<DatabaseHost> {
+    mkdirSync(directory, { recursive: true });
+    const host = new DatabaseHost(directory);
+    const user = userInfo().username;
+    writeFileSync(
+      join(directory, 'my.cnf'),
+      [
+        '[mariadbd]',
+        `user=${user}`,
+        `datadir=${host.dataDirectory}`,
+        `socket=${host.socket}`,
+        `pid-file=${join(directory, 'mariadbd.pid')}`,
+        'skip-networking',
+        'skip-name-resolve',
+        'server-id=1',
+        `log-bin=${join(directory, 'binlog')}`,
+        'innodb-buffer-pool-size=384M',
+        'innodb-log-file-size=96M',
+        '',
+      ].join('\n'),
+    );
+    writeFileSync(host.control, controlScript(directory, host.socket), { mode: 0o755 });
+    await run('mariadb-install-db', [
+      '--no-defaults',
+      `--user=${user}`,
+      `--datadir=${host.dataDirectory}`,
+      '--auth-root-authentication-method=normal',
+      '--skip-test-db',
+      '--innodb-log-file-size=96M',
+    ]);
+    await host.start();
+    await host.#createBackupUser();
+    return host;
+  }
+
+  async start(): Promise<void> {
+    await run(this.control, ['start']);
+  }
+
+  async stop(): Promise<void> {
+    await run(this.control, ['stop']);
+  }
+
+  /** The server's process, where it runs. */
+  get pid(): number | undefined {
+    try {
+      const pid = Number(readFileSync(join(this.directory, 'mariadbd.pid'), 'utf8'));
+      // The number may be somebody else's by now.
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(this.directory) ? pid : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** As a power failure would end it. */
+  async kill(): Promise<void> {
+    this.killNow();
+    while (this.pid !== undefined) await sleep(20);
+  }
+
+  /** For the end of the process, where nothing can be waited for. */
+  killNow(): void {
+    const { pid } = this;
+    if (pid !== undefined) process.kill(pid, 'SIGKILL');
+  }
+
+  async destroyData(): Promise<void> {
+    await rm(this.dataDirectory, { recursive: true });
+  }
+
+  connect(): Promise<Connection> {
+    return createConnection({ socketPath: this.socket, user: 'root', supportBigNumbers: true });
+  }
+
+  removeSocketDirectory(): void {
+    rmSync(this.#socketDirectory, { recursive: true, force: true });
+  }
+
+  /** With the privileges that docs/runbook.md names, and no more. */
+  async #createBackupUser(): Promise<void> {
+    const password = randomBytes(18).toString('base64url');
+    writeFileSync(this.optionFile, `[client]\nuser=redoubt\npassword=${password}\n`, { mode: 0o600 });
+    const connection = await this.connect();
+    try {
+      await connection.query("CREATE USER 'redoubt'@'localhost' IDENTIFIED BY ?", [password]);
+      await connection.query("GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR ON *.* TO 'redoubt'@'localhost'");
+      await connection.query("GRANT CREATE, SELECT, INSERT, DELETE ON redoubt.* TO 'redoubt'@'localhost'");
+    } finally {
+      await connection.end();
+    }
+  }
+}
