@@ -1,0 +1,121 @@
+import { Duration } from 'aws-cdk-lib';
+import {
+  Alarm,
+  ComparisonOperator,
+  type IMetric,
+  MathExpression,
+  Metric,
+  Stats,
+  TreatMissingData,
+} from 'aws-cdk-lib/aws-cloudwatch';
+import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import type { StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
+import { Construct } from 'constructs';
+import type { BackupSchedules } from './backup-schedules.ts';
+import type { ControlFunction } from './control-function.ts';
+import type { Notices } from './notices.ts';
+
+export interface AlarmsProps {
+  readonly controlPlane: string;
+  readonly notices: Notices;
+  readonly backUp: StateMachine;
+  readonly restore: StateMachine;
+  readonly schedules: BackupSchedules;
+  readonly functions: readonly ControlFunction[];
+  /** Those that events start: nobody waits for them, so nobody else would see them fail. */
+  readonly startedByEvents: readonly ControlFunction[];
+}
+
+const PERIOD = Duration.minutes(5);
+
+/** One alarm for each thing a person has to look at; each names its article in docs/runbook.md. */
+export class Alarms extends Construct {
+  readonly #props: AlarmsProps;
+
+  constructor(scope: Construct, id: string, props: AlarmsProps) {
+    super(scope, id);
+    this.#props = props;
+    this.#alarm(
+      'BackupFailed',
+      'A backup failed, or ran into its time limit.',
+      'a-backup-failed',
+      this.#unsuccessful(props.backUp),
+    );
+    this.#alarm(
+      'RestoreFailed',
+      'A restore failed, or ran into its time limit.',
+      'a-restore-failed',
+      this.#unsuccessful(props.restore),
+    );
+    this.#alarm(
+      'ScheduleMissed',
+      'EventBridge Scheduler could not start a backup.',
+      'a-schedule-did-not-start-its-backup',
+      sum({
+        targetErrors: this.#schedulerMetric('TargetErrorCount'),
+        dropped: this.#schedulerMetric('InvocationDroppedCount'),
+      }),
+    );
+    this.#alarm(
+      'FollowUpFailed',
+      'A function that follows up on ended commands and executions failed: a run may hold its lease and its grant.',
+      'a-function-that-follows-up-failed',
+      sum(
+        Object.fromEntries(
+          props.startedByEvents.map(({ fn, node }) => [`errors${node.id}`, fn.metricErrors({ period: PERIOD })]),
+        ),
+      ),
+    );
+    this.#alarm(
+      'FunctionsThrottled',
+      'Functions of the control plane were throttled: the concurrency of the account is used up.',
+      'functions-are-throttled',
+      sum(
+        Object.fromEntries(
+          props.functions.map(({ fn, node }) => [`throttles${node.id}`, fn.metricThrottles({ period: PERIOD })]),
+        ),
+      ),
+    );
+  }
+
+  #unsuccessful(machine: StateMachine): IMetric {
+    return sum({
+      failed: machine.metricFailed({ period: PERIOD }),
+      timedOut: machine.metricTimedOut({ period: PERIOD }),
+    });
+  }
+
+  #schedulerMetric(metricName: string): Metric {
+    return new Metric({
+      namespace: 'AWS/Scheduler',
+      metricName,
+      dimensionsMap: { ScheduleGroup: this.#props.schedules.group },
+      statistic: Stats.SUM,
+      period: PERIOD,
+    });
+  }
+
+  /** Goes off at the first occurrence. `article` is the anchor in docs/runbook.md. */
+  #alarm(id: string, description: string, article: string, metric: IMetric): void {
+    const alarm = new Alarm(this, id, {
+      alarmName: `${this.#props.controlPlane}-${id}`,
+      alarmDescription: `${description} What to do: docs/runbook.md#${article}`,
+      metric,
+      threshold: 1,
+      comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+      evaluationPeriods: 1,
+      treatMissingData: TreatMissingData.NOT_BREACHING,
+    });
+    alarm.addAlarmAction(new SnsAction(this.#props.notices.topic));
+  }
+}
+
+const sum = (metrics: Record<string, IMetric>): MathExpression =>
+  new MathExpression({
+    // Each metric is there only while something happens; a sum over a missing one would be missing too.
+    expression: Object.keys(metrics)
+      .map((name) => `FILL(${name}, 0)`)
+      .join(' + '),
+    usingMetrics: metrics,
+    period: PERIOD,
+  });

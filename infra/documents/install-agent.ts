@@ -1,0 +1,84 @@
+import { errorKind } from '#core/errors.ts';
+import { AGENT_DIRECTORY_PATTERN } from './agent-directory-pattern.ts';
+
+export interface AgentFile {
+  /** Its https address in S3. */
+  readonly url: string;
+  /** The last part of that address. */
+  readonly fileName: string;
+  /** Lower-case hex. */
+  readonly sha256: string;
+  /** Names the folder under `releases/`. */
+  readonly version: string;
+}
+
+/**
+ * The Run Command document that installs the agent of this deployment. A host that loses power anywhere in it keeps the agent it had:
+ * the new one is complete, checked and tried before the link `current` is replaced by a rename. The release before stays, and the link
+ * `previous` names it.
+ */
+export const installAgentDocument = ({ url, fileName, sha256, version }: AgentFile) => ({
+  schemaVersion: '2.2',
+  description: `Installs the Redoubt agent ${version}.`,
+  parameters: {
+    AgentDirectory: {
+      type: 'String',
+      description: 'Where the agent is installed; as in the cluster file.',
+      allowedPattern: AGENT_DIRECTORY_PATTERN,
+      interpolationType: 'ENV_VAR',
+      default: '/opt/redoubt',
+    },
+  },
+  mainSteps: [
+    {
+      action: 'aws:downloadContent',
+      name: 'downloadTheAgent',
+      precondition: { StringEquals: ['platformType', 'Linux'] },
+      inputs: {
+        sourceType: 'S3',
+        sourceInfo: `{"path":"${url}"}`,
+        destinationPath: '{{ AgentDirectory }}/incoming/',
+      },
+    },
+    {
+      action: 'aws:runShellScript',
+      name: 'installTheAgent',
+      precondition: { StringEquals: ['platformType', 'Linux'] },
+      inputs: {
+        timeoutSeconds: '600',
+        runCommand: [
+          'set -eu',
+          'umask 022',
+          'cd "$SSM_AgentDirectory"',
+          `incoming="incoming/${fileName}"`,
+          `release="releases/${version}"`,
+          `if ! echo "${sha256}  $incoming" | sha256sum --check --status; then`,
+          '  rm -f "$incoming"',
+          '  echo "What was downloaded is not the agent of this deployment; nothing was changed." >&2',
+          `  exit ${errorKind('ObjectTampered').exit}`,
+          'fi',
+          'mkdir -p "$release"',
+          'chmod 0755 "$incoming"',
+          '# A rename within one file system: an agent that runs from here keeps its file.',
+          'mv -f "$incoming" "$release/redoubt-agent.new"',
+          'sync "$release/redoubt-agent.new"',
+          '# The new agent has to run on this host before it takes over.',
+          '"$release/redoubt-agent.new" version',
+          'mv -f "$release/redoubt-agent.new" "$release/redoubt-agent"',
+          'before="$(readlink current || true)"',
+          'ln -sfn "$release" current.new',
+          'mv -T current.new current',
+          'if [ -n "$before" ] && [ "$before" != "$release" ]; then',
+          '  ln -sfn "$before" previous.new',
+          '  mv -T previous.new previous',
+          'fi',
+          '# The release before is for the way back; older ones only take space.',
+          'for old in releases/*; do',
+          '  if [ "$old" != "$release" ] && [ "$old" != "$(readlink previous || true)" ]; then rm -rf "$old"; fi',
+          'done',
+          `echo "The agent ${version} is installed in $SSM_AgentDirectory."`,
+        ],
+      },
+    },
+  ],
+});
