@@ -1,5 +1,12 @@
 import { InvokeCommand, LambdaClient } from '@aws-sdk/client-lambda';
-import { DescribeExecutionCommand, SFNClient, StartExecutionCommand } from '@aws-sdk/client-sfn';
+import {
+  DescribeExecutionCommand,
+  GetExecutionHistoryCommand,
+  SendTaskFailureCommand,
+  SendTaskSuccessCommand,
+  SFNClient,
+  StartExecutionCommand,
+} from '@aws-sdk/client-sfn';
 import { GetParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import {
   type ApplyClusterAnswer,
@@ -13,7 +20,7 @@ import {
   controlPlaneAddressSchema,
   controlPlaneParameter,
 } from '#core/control-plane-address.ts';
-import { RedoubtError } from '#core/errors.ts';
+import { type ErrorCode, RedoubtError } from '#core/errors.ts';
 import { awsFailure } from './aws-failure.ts';
 import { executionFailure, lambdaFailure } from './reported-failure.ts';
 
@@ -47,6 +54,10 @@ export interface ControlPlane {
   executionOf(workflow: Workflow, run: string): string;
   /** `undefined` where there is none. */
   execution(arn: string): Promise<Execution | undefined>;
+  /** The token with which the approval is answered that a restore waits for; `undefined` where it waits for none. */
+  approvalToken(execution: string): Promise<string | undefined>;
+  approve(token: string): Promise<void>;
+  deny(token: string, reason: string): Promise<void>;
 }
 
 /** Throws ControlPlaneMissing where there is none of that name. */
@@ -113,6 +124,29 @@ export const findControlPlane = async ({ name, region, profile }: ControlPlaneOp
         default:
           return { status: 'running' };
       }
+    },
+    approvalToken: async (executionArn) => {
+      const { events = [] } = await stepFunctions
+        .send(new GetExecutionHistoryCommand({ executionArn, reverseOrder: true, includeExecutionData: true }))
+        .catch((error: unknown) => {
+          throw awsFailure(error, `reading the history of ${executionArn}`);
+        });
+      // Newest first: an execution that waits has submitted its request for approval and done nothing since.
+      if (events[0]?.type !== 'TaskSubmitted') return undefined;
+      const scheduled = events.find(({ type }) => type === 'TaskScheduled')?.taskScheduledEventDetails;
+      if (scheduled?.resourceType !== 'sns') return undefined;
+      return /--task-token ([^\s"\\]+)/.exec(scheduled.parameters ?? '')?.[1];
+    },
+    approve: async (taskToken) => {
+      await stepFunctions.send(new SendTaskSuccessCommand({ taskToken, output: '{}' })).catch((error: unknown) => {
+        throw awsFailure(error, 'approving');
+      });
+    },
+    deny: async (taskToken, cause) => {
+      const error: ErrorCode = 'ApprovalDenied';
+      await stepFunctions.send(new SendTaskFailureCommand({ taskToken, error, cause })).catch((failure: unknown) => {
+        throw awsFailure(failure, 'denying');
+      });
     },
   };
 };

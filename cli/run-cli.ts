@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander';
 import { defaultControlPlaneName } from '#core/control-plane-address.ts';
 import { asRedoubtError, errorKind, RedoubtError } from '#core/errors.ts';
 import type { CliContext } from './cli-context.ts';
+import { approveCommand } from './commands/approve.ts';
 import { backupCommand } from './commands/backup.ts';
 import { backupsCommand } from './commands/backups.ts';
 import { clusterCommand } from './commands/cluster.ts';
@@ -71,6 +72,7 @@ const createProgram = (context: CliContext): Command => {
     backupCommand(context),
     backupsCommand(context),
     restoreCommand(context),
+    approveCommand(context),
     watchCommand(context),
     runsCommand(context),
     runCommand(context),

@@ -10,6 +10,7 @@ interface Options {
   readonly mode: string;
   readonly directory?: string;
   readonly confirm?: string;
+  readonly approval: boolean;
   readonly wait: boolean;
 }
 
@@ -35,6 +36,7 @@ export const restoreCommand = (context: CliContext): Command =>
       'where to restore to: empty or absent; not with replace, which knows the data directory',
     )
     .option('--confirm <cluster>', 'the name of the cluster again, for replace')
+    .option('--approval', 'wait until somebody has agreed to the plan: redoubt approve <run>', false)
     .option('--wait', 'show its progress and wait for its end', false)
     .action(async (name: string, options: Options, command) => {
       const cluster = parseClusterId(name);
@@ -45,6 +47,12 @@ export const restoreCommand = (context: CliContext): Command =>
         ...(options.instance && { instance: options.instance }),
         ...(options.directory && { directory: options.directory }),
       };
-      const input = { cluster, to, target, ...(options.confirm && { confirm: options.confirm }) };
+      const input = {
+        cluster,
+        to,
+        target,
+        ...(options.confirm && { confirm: options.confirm }),
+        ...(options.approval && { approval: true }),
+      };
       await startRun({ context, command, controlPlane, workflow: 'restore', cluster, input, wait: options.wait });
     });

@@ -1,5 +1,13 @@
 import { InvokeCommand, LambdaClient } from '@aws-sdk/client-lambda';
-import { DescribeExecutionCommand, SFNClient, StartExecutionCommand } from '@aws-sdk/client-sfn';
+import {
+  DescribeExecutionCommand,
+  GetExecutionHistoryCommand,
+  type HistoryEvent,
+  SendTaskFailureCommand,
+  SendTaskSuccessCommand,
+  SFNClient,
+  StartExecutionCommand,
+} from '@aws-sdk/client-sfn';
 import { GetParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { mockClient } from 'aws-sdk-client-mock';
 import { findControlPlane } from '#cli/control-plane.ts';
@@ -67,6 +75,19 @@ export const givenExecution = (...looks: (object | Error)[]): void => {
     return look;
   });
 };
+
+/** Newest first, as the command asks for it. */
+export const givenHistory = (events: readonly object[]): void => {
+  aws.stepFunctions.on(GetExecutionHistoryCommand).resolves({ events: events as HistoryEvent[] });
+  aws.stepFunctions.on(SendTaskSuccessCommand).resolves({});
+  aws.stepFunctions.on(SendTaskFailureCommand).resolves({});
+};
+
+export const approvals = (): unknown[] =>
+  [
+    ...aws.stepFunctions.commandCalls(SendTaskSuccessCommand),
+    ...aws.stepFunctions.commandCalls(SendTaskFailureCommand),
+  ].map(({ args }) => args[0].input);
 
 export const noSuchExecution = Object.assign(new Error('none'), { name: 'ExecutionDoesNotExist' });
 

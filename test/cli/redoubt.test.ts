@@ -2,10 +2,12 @@ import { GetParameterCommand } from '@aws-sdk/client-ssm';
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
   address,
+  approvals,
   aws,
   givenAnswers,
   givenControlPlane,
   givenExecution,
+  givenHistory,
   invocations,
   noSuchExecution,
   redoubt,
@@ -319,6 +321,65 @@ describe('restore', () => {
     expect(started()).toEqual([
       { machine: address.stateMachines.restore, name: 'shop-restore-20261122T051210Z-3f9a1c', input },
     ]);
+  });
+});
+
+describe('approve', () => {
+  const waiting = [
+    { type: 'TaskSubmitted' },
+    { type: 'TaskStarted' },
+    {
+      type: 'TaskScheduled',
+      taskScheduledEventDetails: {
+        resourceType: 'sns',
+        resource: 'publish.waitForTaskToken',
+        parameters: JSON.stringify({
+          Message: 'Approve:\naws … --task-token AQC/token+1=\n\nDeny:\naws … --task-token AQC/token+1=\n',
+        }),
+      },
+    },
+  ];
+
+  it('answers the token that the restore waits with', async () => {
+    givenExecution({ status: 'RUNNING' });
+    givenHistory(waiting);
+    expect(await redoubt('approve shop-restore-1')).toMatchObject({ exit: 0, out: 'shop-restore-1 approved' });
+    expect(approvals()).toEqual([{ taskToken: 'AQC/token+1=', output: '{}' }]);
+  });
+
+  it('refuses it with a reason', async () => {
+    givenExecution({ status: 'RUNNING' });
+    givenHistory(waiting);
+    expect((await redoubt('approve shop-restore-1 --deny not-today')).out).toBe('shop-restore-1 denied');
+    expect(approvals()).toEqual([{ taskToken: 'AQC/token+1=', error: 'ApprovalDenied', cause: 'not-today' }]);
+  });
+
+  it.each([
+    ['has not come so far', { status: 'RUNNING' }, [{ type: 'TaskStarted' }]],
+    [
+      'waits for its host, not for a person',
+      { status: 'RUNNING' },
+      [
+        { type: 'TaskSubmitted' },
+        {
+          type: 'TaskScheduled',
+          taskScheduledEventDetails: {
+            resourceType: 'lambda',
+            resource: 'invoke.waitForTaskToken',
+            parameters: '--task-token x',
+          },
+        },
+      ],
+    ],
+    ['has ended', { status: 'SUCCEEDED' }, waiting],
+  ])('approves nothing where the run %s', async (_what, look, events) => {
+    givenExecution(look);
+    givenHistory(events);
+    expect(await redoubt('approve shop-restore-1')).toMatchObject({
+      exit: 10,
+      err: expect.stringContaining('does not wait for an approval'),
+    });
+    expect(approvals()).toEqual([]);
   });
 });
 
