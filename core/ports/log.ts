@@ -21,7 +21,7 @@ export type LogCode =
 
 /** What may stand beside a code. Never a key, a task token, a grant token or an instruction. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>> & {
-  readonly error?: ErrorCode;
+  readonly error?: ErrorCode | undefined;
 };
 
 /** One line for each thing worth knowing later. Logging never fails. */

@@ -25,7 +25,7 @@ export interface Repository {
   look(object: Pick<StoredObject, 'key' | 'version'>): Promise<ObjectFacts | undefined>;
   /** The keys under `prefix`, in their order. */
   list(prefix: string): Promise<readonly string[]>;
-  /** The next path segments under `prefix` (which ends with `/`), each with its `/`; only those after `after`. */
+  /** What follows `prefix` in the keys under it, up to the next `/` and with it, each once; only those after `after`. */
   folders(prefix: string, after?: string): Promise<readonly string[]>;
   /** Ends the multipart uploads under `prefix`; how many there were. */
   abortUploads(prefix: string): Promise<number>;

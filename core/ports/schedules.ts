@@ -12,6 +12,8 @@ export interface ScheduleOf {
  * answer.
  */
 export interface Schedules {
+  /** What its schedule is called, whether it is there or not. */
+  nameOf(cluster: ClusterId): string;
   /** Creates or replaces it; its name. Throws `InvalidClusterFile` where the scheduler does not accept it. */
   put(schedule: ScheduleOf): Promise<string>;
   /** None there is fine. */

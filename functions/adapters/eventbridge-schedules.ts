@@ -28,6 +28,8 @@ export const eventbridgeSchedules = (
   { group, role, stateMachine }: EventbridgeSchedulesOptions,
   client = new SchedulerClient({}),
 ): Schedules => ({
+  nameOf: scheduleName,
+
   async put({ cluster, expression, timezone }) {
     const request: BackupRequest = { cluster, kind: 'auto', reason: 'schedule' };
     const schedule: CreateScheduleCommandInput = {

@@ -1,0 +1,25 @@
+/** How many single-letter changes make one word of another. */
+const distance = (from: string, to: string): number => {
+  let previous = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (let row = 1; row <= from.length; row += 1) {
+    const current = [row];
+    for (let column = 1; column <= to.length; column += 1) {
+      const substituted = (previous[column - 1] ?? 0) + (from[row - 1] === to[column - 1] ? 0 : 1);
+      current.push(Math.min(substituted, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1));
+    }
+    previous = current;
+  }
+  return previous[to.length] ?? 0;
+};
+
+/** More changes than a third of the word, and it is another word. */
+const FARTHEST = 1 / 3;
+
+/** The word that was probably meant, if one is near enough. Case and separators do not count. */
+export const nearestWord = (word: string, words: readonly string[]): string | undefined => {
+  const plain = (text: string) => text.toLowerCase().replaceAll(/[-_ ]/g, '');
+  const [best] = words
+    .map((candidate) => ({ candidate, changes: distance(plain(word), plain(candidate)) }))
+    .sort((a, b) => a.changes - b.changes);
+  return best && best.changes <= Math.max(1, Math.floor(best.candidate.length * FARTHEST)) ? best.candidate : undefined;
+};

@@ -1,0 +1,29 @@
+import type { RunRecord } from '#core/catalog-records.ts';
+import type { RunId } from '#core/ids.ts';
+import type { Keys } from '#core/ports/keys.ts';
+import type { Log } from '#core/ports/log.ts';
+import type { Repository } from '#core/ports/repository.ts';
+import type { Runs } from '#core/ports/runs.ts';
+
+export interface ClearEarlierPlanDeps {
+  readonly runs: Runs;
+  readonly keys: Keys;
+  readonly repository: Repository;
+  readonly log: Log;
+}
+
+/**
+ * Takes back what this run's earlier plan handed out, before another plan of the same run overwrites the record of it: the
+ * host refused (its agent has answered, so it no longer writes), or the function is tried again. The earlier plan, if any.
+ */
+export const clearEarlierPlan = async (
+  { runs, keys, repository, log }: ClearEarlierPlanDeps,
+  run: RunId,
+): Promise<RunRecord | undefined> => {
+  const earlier = await runs.get(run);
+  if (!earlier) return undefined;
+  for (const grant of earlier.grants) await keys.revoke(grant);
+  const removed = await repository.removeUncommitted(earlier);
+  log.info('attempt-cleared', { run, attempt: earlier.attempt, removed });
+  return earlier;
+};

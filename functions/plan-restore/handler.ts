@@ -1,0 +1,41 @@
+import { catalogTable } from '../adapters/catalog-table.ts';
+import { dynamodbChains } from '../adapters/dynamodb-chains.ts';
+import { dynamodbClusters } from '../adapters/dynamodb-clusters.ts';
+import { dynamodbLeases } from '../adapters/dynamodb-leases.ts';
+import { dynamodbRuns } from '../adapters/dynamodb-runs.ts';
+import { kmsKeys } from '../adapters/kms-keys.ts';
+import { ssmCommands } from '../adapters/ssm-commands.ts';
+import { stepFunctionsExecutions } from '../adapters/step-functions-executions.ts';
+import { createEdge } from '../runtime/create-edge.ts';
+import { type Edge, lambdaEdge } from '../runtime/lambda-edge.ts';
+import { powertoolsLog } from '../runtime/powertools-log.ts';
+import { systemClock } from '../runtime/system-clock.ts';
+import { type Config, loadConfig } from './config.ts';
+import { type PlanRestoreDeps, planRestore, planRestoreInputSchema } from './plan-restore.ts';
+
+interface Deps extends PlanRestoreDeps {
+  readonly edge: Edge;
+}
+
+const createDeps = (config: Config): Deps => {
+  const edge = createEdge();
+  const table = catalogTable(config.table);
+  return {
+    edge,
+    log: powertoolsLog(edge.logger),
+    clock: systemClock,
+    clusters: dynamodbClusters(table),
+    leases: dynamodbLeases(table),
+    chains: dynamodbChains(table),
+    runs: dynamodbRuns(table),
+    keys: kmsKeys(config.dataKey),
+    commands: ssmCommands(),
+    executions: stepFunctionsExecutions(),
+    heartbeatSeconds: config.heartbeatSeconds,
+  };
+};
+
+export const createHandler = (deps: Deps) =>
+  lambdaEdge(deps.edge, planRestoreInputSchema, (input) => planRestore(deps, input));
+
+export const handler = createHandler(createDeps(loadConfig(process.env)));

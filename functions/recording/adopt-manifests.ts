@@ -1,0 +1,108 @@
+import type { BackupRecord, ChainHead, Lease } from '#core/catalog-records.ts';
+import { RedoubtError } from '#core/errors.ts';
+import { backupIdSchema, type ChainId, type ClusterId, chainIdSchema } from '#core/ids.ts';
+import { type BackupAddress, chainsPrefix, placePrefix } from '#core/object-keys.ts';
+import type { Chains } from '#core/ports/chains.ts';
+import type { Log } from '#core/ports/log.ts';
+import type { Repository } from '#core/ports/repository.ts';
+import { appendManifest } from './append-manifest.ts';
+import { objectsFault } from './objects-fault.ts';
+import { type FoundManifest, readManifest } from './read-manifest.ts';
+
+export interface AdoptDeps {
+  readonly chains: Chains;
+  readonly repository: Repository;
+  readonly log: Log;
+}
+
+/**
+ * Brings the catalog up to the repository, which is the truth: records every committed backup at the next place of the open
+ * chain, then those of newer chains, and removes what dead runs left at these places without a manifest. Only for who holds
+ * the lease. A catalog that was lost is recreated by the same walk, chain by chain. Returns the head after it.
+ *
+ * A run that lost its lease may still be writing at such a place. Nothing bad comes of it: its task has ended, so its next
+ * heartbeat is refused and it stops; and should it commit before that, over objects that were removed here, then the look at
+ * every object keeps that manifest from ever being recorded, and only recorded backups are built upon or restored.
+ */
+export const adoptManifests = async (
+  deps: AdoptDeps,
+  cluster: ClusterId,
+  lease: Lease,
+): Promise<{ readonly head: ChainHead | undefined; readonly adopted: readonly BackupRecord[] }> => {
+  const adopted: BackupRecord[] = [];
+  for (;;) {
+    const head = await deps.chains.head(cluster);
+    const record =
+      (await adoptNextPlace(deps, cluster, head, lease)) ?? (await adoptNewerChain(deps, cluster, head, lease));
+    if (!record) return { head, adopted };
+    adopted.push(record);
+  }
+};
+
+const adoptNextPlace = async (deps: AdoptDeps, cluster: ClusterId, head: ChainHead | undefined, lease: Lease) =>
+  head && adoptAt(deps, cluster, head.chain, head.tip.seq + 1, lease);
+
+const adoptNewerChain = async (deps: AdoptDeps, cluster: ClusterId, head: ChainHead | undefined, lease: Lease) => {
+  const folders = await deps.repository.folders(chainsPrefix(cluster), head && `${head.chain}/`);
+  for (const folder of folders) {
+    const chain = chainIdSchema.safeParse(folder.slice(0, -1));
+    if (!chain.success) continue;
+    const record = await adoptAt(deps, cluster, chain.data, 0, lease);
+    if (record) return record;
+  }
+  return undefined;
+};
+
+/** The attempts at one place, from the names of their folders. */
+const attemptsAt = async (
+  { repository }: AdoptDeps,
+  cluster: ClusterId,
+  chain: ChainId,
+  seq: number,
+): Promise<readonly BackupAddress[]> => {
+  const folders = await repository.folders(placePrefix(cluster, chain, seq));
+  return folders.flatMap((folder) => {
+    const backup = backupIdSchema.safeParse(folder.slice(0, -1));
+    return backup.success ? [{ cluster, chain, seq, backup: backup.data }] : [];
+  });
+};
+
+const adoptAt = async (
+  deps: AdoptDeps,
+  cluster: ClusterId,
+  chain: ChainId,
+  seq: number,
+  lease: Lease,
+): Promise<BackupRecord | undefined> => {
+  const { chains, repository, log } = deps;
+  const found: FoundManifest[] = [];
+  for (const at of await attemptsAt(deps, cluster, chain, seq)) {
+    const read = await readManifest(repository, at);
+    if (read.kind === 'found') found.push(read);
+    if (read.kind === 'invalid')
+      log.warn('manifest-not-adopted', { cluster, backup: at.backup, error: 'ManifestInvalid', detail: read.detail });
+    if (read.kind === 'absent') {
+      const removed = await repository.removeUncommitted(at);
+      log.info('leftovers-removed', { cluster, backup: at.backup, removed });
+    }
+  }
+  // The newest lease first: of two attempts at one place the older one's run had been given up.
+  found.sort((a, b) => b.manifest.fencingToken - a.manifest.fencingToken);
+  for (const candidate of found) {
+    const { backup } = candidate.manifest;
+    const fault = await objectsFault(repository, candidate.manifest);
+    if (fault) {
+      log.warn('manifest-not-adopted', { cluster, backup, error: fault.code, detail: fault.detail });
+      continue;
+    }
+    try {
+      const { record } = await appendManifest(chains, candidate, lease);
+      log.warn('manifest-adopted', { cluster, backup });
+      return record;
+    } catch (error) {
+      if (!(error instanceof RedoubtError) || error.code !== 'CatalogConflict') throw error;
+      log.warn('manifest-not-adopted', { cluster, backup, error: error.code, detail: error.detail });
+    }
+  }
+  return undefined;
+};

@@ -1,0 +1,58 @@
+import { MetricUnit } from '@aws-lambda-powertools/metrics';
+import { metricNames } from '#core/metric-names.ts';
+import { catalogTable } from '../adapters/catalog-table.ts';
+import { dynamodbChains } from '../adapters/dynamodb-chains.ts';
+import { dynamodbLeases } from '../adapters/dynamodb-leases.ts';
+import { dynamodbRuns } from '../adapters/dynamodb-runs.ts';
+import { kmsKeys } from '../adapters/kms-keys.ts';
+import { s3Repository } from '../adapters/s3-repository.ts';
+import { ssmCommands } from '../adapters/ssm-commands.ts';
+import { createEdge } from '../runtime/create-edge.ts';
+import { type Edge, lambdaEdge } from '../runtime/lambda-edge.ts';
+import { powertoolsLog } from '../runtime/powertools-log.ts';
+import { systemClock } from '../runtime/system-clock.ts';
+import { type Config, loadConfig } from './config.ts';
+import { settleInputSchema } from './settle-request.ts';
+import { type SettledRun, type SettleRunDeps, settleRun } from './settle-run.ts';
+
+interface Deps extends SettleRunDeps {
+  readonly edge: Edge;
+}
+
+const createDeps = (config: Config): Deps => {
+  const edge = createEdge();
+  const table = catalogTable(config.table);
+  return {
+    edge,
+    log: powertoolsLog(edge.logger),
+    clock: systemClock,
+    runs: dynamodbRuns(table),
+    leases: dynamodbLeases(table),
+    chains: dynamodbChains(table),
+    keys: kmsKeys(config.dataKey),
+    repository: s3Repository(config.bucket),
+    commands: ssmCommands(),
+  };
+};
+
+/** Counts each run once, however often it is settled. */
+const measure = ({ metrics }: Edge, settled: SettledRun): void => {
+  if (!settled.isFirst || !settled.cluster) return;
+  metrics.addDimension('cluster', settled.cluster);
+  const hasSucceeded = settled.state === 'succeeded';
+  if (settled.kind === 'restore')
+    metrics.addMetric(metricNames[hasSucceeded ? 'restoreSucceeded' : 'restoreFailed'], MetricUnit.Count, 1);
+  else metrics.addMetric(metricNames[hasSucceeded ? 'backupSucceeded' : 'backupFailed'], MetricUnit.Count, 1);
+  if (settled.storedBytes !== undefined)
+    metrics.addMetric(metricNames.storedBytes, MetricUnit.Bytes, settled.storedBytes);
+};
+
+export const createHandler = (deps: Deps) =>
+  lambdaEdge(deps.edge, settleInputSchema, async (request) => {
+    if (!request) return undefined;
+    const settled = await settleRun(deps, request);
+    measure(deps.edge, settled);
+    return settled;
+  });
+
+export const handler = createHandler(createDeps(loadConfig(process.env)));
