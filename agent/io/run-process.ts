@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import type { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { Readable } from 'node:stream';
 import { RedoubtError } from '#core/errors.ts';
@@ -18,7 +19,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   /** Each line of standard error, without its line end; `\r` ends a line too, as progress is printed with it. */
   readonly onStderrLine: (line: string) => void;
-  readonly stdout: 'pipe' | 'ignore';
+  /** A socket: the process gets it, and `stdout` of the running process has ended already. */
+  readonly stdout: 'pipe' | 'ignore' | Socket;
   readonly cwd?: string;
   /** Between SIGTERM and SIGKILL, in milliseconds. */
   readonly graceMs?: number;

@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import { RedoubtError } from '#core/errors.ts';
 import type { Repository } from '../repository/repository.ts';
 import { BufferPool } from './buffer-pool.ts';
@@ -20,8 +19,8 @@ export const PART_BYTES = 8 * 1024 * 1024;
 const PART_BUFFERS = 6;
 
 export interface StoreStreamInput {
-  /** The engine's stream. It is destroyed when this fails. */
-  readonly source: Readable;
+  /** The engine's stream; each piece is used up before the next is asked for. It is destroyed when this fails. */
+  readonly source: AsyncIterable<Buffer> & { destroy(): void };
   readonly repository: Pick<Repository, 'startUpload'>;
   readonly dataKey: Buffer;
   /** Where the segment of this index goes. */
@@ -96,9 +95,18 @@ export const storeStream = async (input: StoreStreamInput): Promise<StoredStream
   };
 
   const read = async (): Promise<void> => {
+    try {
+      await readBlocks();
+    } catch (error) {
+      if (error instanceof RedoubtError) throw error;
+      throw new RedoubtError('StreamIncomplete', `the stream broke off after ${bytes} bytes`, { cause: error });
+    }
+  };
+
+  const readBlocks = async (): Promise<void> => {
     let block: Buffer | undefined;
     let filled = 0;
-    for await (const piece of source as AsyncIterable<Buffer>) {
+    for await (const piece of source) {
       for (let at = 0; at < piece.length; ) {
         block ??= await blocks.acquire();
         const copied = piece.copy(block, filled, at);
