@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { Access, type OutsideRole } from './access.ts';
 import { type Deliver, type EmitEvent, EventBus } from './events/event-bus.ts';
 import type { Json, JsonObject } from './json.ts';
 import { LambdaFunctions } from './lambda/lambda-functions.ts';
@@ -11,7 +12,6 @@ import type { ProxiedService, Service } from './service.ts';
 import { createCallResource } from './step-functions/call-resource.ts';
 import type { SdkService } from './step-functions/resource.ts';
 import { StepFunctions } from './step-functions/step-functions.ts';
-import { policiesOfRoles } from './template/policies-of-roles.ts';
 import { readAssembly } from './template/read-assembly.ts';
 import { type Resource, resolveAssembly } from './template/resolve-assembly.ts';
 import { UnsupportedResource } from './template/resource-identity.ts';
@@ -25,8 +25,11 @@ export interface CloudContext {
   readonly principals: Principals;
   /** Puts an event of an AWS service on the default bus. */
   readonly emit: EmitEvent;
-  /** The IAM statements that the templates give a role. */
-  readonly policies: (roleArn: string) => readonly JsonObject[];
+  /** All that is to be made. */
+  readonly resources: readonly Resource[];
+  /** The IAM statements of a role. */
+  readonly statementsOf: Access['statementsOf'];
+  readonly allowsS3: Access['allowsS3'];
   /** The one endpoint; known once everything has started. */
   readonly endpoint: () => string;
 }
@@ -48,6 +51,8 @@ export interface StartCloudOptions {
   readonly port?: number;
   /** Services besides those of this folder: KMS, SSM, S3, DynamoDB. Their resources are made before functions and workflows. */
   readonly services: readonly CreatePart[];
+  /** Roles that no template makes, such as those of the hosts. */
+  readonly roles?: readonly OutsideRole[];
   /** Values of template parameters. */
   readonly parameters?: Readonly<Record<string, string>>;
 }
@@ -71,10 +76,10 @@ export interface Cloud {
  * makes the resources. Throws by name at what it cannot resolve or make, with nothing left running.
  */
 export const startCloud = async (options: StartCloudOptions): Promise<Cloud> => {
-  const { cdkOut, stateDirectory, port = 0, services, parameters = {} } = options;
+  const { cdkOut, stateDirectory, port = 0, services, roles = [], parameters = {} } = options;
   const assembly = readAssembly(cdkOut);
   const { resources, policies, outputs } = resolveAssembly(assembly, parameters);
-  const statements = policiesOfRoles(policies);
+  const access = new Access(policies, roles);
   const logDirectory = join(stateDirectory, 'logs');
   mkdirSync(logDirectory, { recursive: true });
 
@@ -142,7 +147,9 @@ export const startCloud = async (options: StartCloudOptions): Promise<Cloud> => 
       logDirectory,
       principals,
       emit: bus.emit,
-      policies: (roleArn) => statements.get(roleArn) ?? [],
+      resources,
+      statementsOf: access.statementsOf,
+      allowsS3: access.allowsS3,
       endpoint: endpointOf,
     };
     const parts: CloudPart[] = [];

@@ -22,6 +22,8 @@ export interface Kms extends Service {
   /** Creates a key (and an alias to it) unless the alias already has one: what a template's `AWS::KMS::Key` asks for. */
   ensureKey(options: {
     readonly alias: string;
+    /** The id that a new key gets; the template's references have been resolved to it. */
+    readonly keyId?: string;
     readonly description?: string;
     readonly multiRegion?: boolean;
     readonly policy?: readonly Statement[];
@@ -683,6 +685,7 @@ export const createKms = ({
     },
     ensureKey({
       alias,
+      keyId,
       description = '',
       multiRegion = false,
       policy = defaultKeyPolicy,
@@ -692,7 +695,7 @@ export const createKms = ({
       const existing = store.aliases(region).find(([name]) => name === alias)?.[1];
       const key =
         existing === undefined
-          ? store.create(region, { multiRegion, description, policy, now: now().getTime() })
+          ? store.create(region, { multiRegion, description, policy, keyId, now: now().getTime() })
           : store.resolve(region, existing, { aliases: false });
       key.policy = policy;
       key.rotationEnabled = enableRotation;

@@ -47,7 +47,7 @@ export const resolveAssembly = (
   };
 };
 
-const policyTypes = ['AWS::IAM::Role', 'AWS::IAM::Policy', 'AWS::IAM::ManagedPolicy'];
+const policyTypes = ['AWS::IAM::Role', 'AWS::IAM::Policy', 'AWS::IAM::ManagedPolicy', 'AWS::S3::BucketPolicy'];
 
 /** What an intrinsic that means "leave this property out" resolves to. */
 const noValue = Symbol('AWS::NoValue');
