@@ -7,7 +7,9 @@ import { ControlPlaneStack } from './stacks/control-plane-stack.ts';
 import { RepositoryStack } from './stacks/repository-stack.ts';
 
 const root = join(import.meta.dirname, '..');
-const config = loadDeploymentConfig(join(root, 'redoubt.config.json'));
+const app = new App();
+// Another file by `--context config=FILE`: the local control plane is deployed with its own.
+const config = loadDeploymentConfig(resolve(root, app.node.tryGetContext('config') ?? 'redoubt.config.json'));
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
 
 const env: Environment = {
@@ -15,7 +17,6 @@ const env: Environment = {
   ...(config.region && { region: config.region }),
 };
 
-const app = new App();
 /** `-c agent=<file>` deploys an agent that was built elsewhere. */
 const agentFile = resolve(root, app.node.tryGetContext('agent') ?? join('dist', 'redoubt-agent'));
 if (!existsSync(agentFile)) throw new Error(`There is no agent at ${agentFile}: run npm run build:agent first.`);

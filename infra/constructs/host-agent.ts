@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { basename } from 'node:path';
 import { Stack } from 'aws-cdk-lib';
 import { Asset } from 'aws-cdk-lib/aws-s3-assets';
 import { CfnDocument } from 'aws-cdk-lib/aws-ssm';
@@ -44,7 +43,6 @@ export class HostAgent extends Construct {
       updateMethod: 'NewVersion',
       content: installAgentDocument({
         url: this.asset.httpUrl,
-        fileName: basename(this.asset.s3ObjectKey),
         sha256,
         version: `${props.agentVersion}-${sha256.slice(0, 12)}`,
       }),
@@ -69,7 +67,6 @@ export class HostAgent extends Construct {
   }
   /** How a command ended, and to end it. Commands belong to no document or tag that a policy could name. */
   grantFollow(fn: ControlFunction): void {
-    fn.addEnvironment('RUN_AGENT_DOCUMENT', this.runDocument);
     fn.allow({
       actions: ['ssm:GetCommandInvocation', 'ssm:CancelCommand'],
       resources: ['*'],

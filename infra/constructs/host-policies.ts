@@ -57,6 +57,13 @@ export class HostPolicies extends Construct {
           actions: ['s3:GetObject'],
           resources: [agent.asset.bucket.arnForObjects(agent.asset.s3ObjectKey)],
         }),
+        // To download a file, the SSM agent first lists a folder of the file's name, and gives up where it may not.
+        new PolicyStatement({
+          sid: 'AgentIsAFile',
+          actions: ['s3:ListBucket'],
+          resources: [agent.asset.bucket.bucketArn],
+          conditions: { StringEquals: { 's3:prefix': `${agent.asset.s3ObjectKey}/` } },
+        }),
       ],
     });
     explainWildcards(this.host, [ownBackups], 'The backups of the cluster in the tag of the role.');

@@ -36,8 +36,4 @@ export class WorkflowNames extends Construct {
   grantFailTasks(fn: ControlFunction): void {
     fn.allow({ actions: ['states:SendTaskFailure'], resources: [this.backUpArn, this.restoreArn] });
   }
-  /** What its schedules start. */
-  tellBackUp(fn: ControlFunction): void {
-    fn.addEnvironment('BACKUP_STATE_MACHINE_ARN', this.backUpArn);
-  }
 }

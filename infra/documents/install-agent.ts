@@ -1,11 +1,10 @@
 import { errorKind } from '#core/errors.ts';
 import { AGENT_DIRECTORY_PATTERN } from './agent-directory-pattern.ts';
+import { SSM_AGENT_VERSION } from './ssm-agent-version.ts';
 
 export interface AgentFile {
   /** Its https address in S3. */
   readonly url: string;
-  /** The last part of that address. */
-  readonly fileName: string;
   /** Lower-case hex. */
   readonly sha256: string;
   /** Names the folder under `releases/`. */
@@ -17,7 +16,7 @@ export interface AgentFile {
  * the new one is complete, checked and tried before the link `current` is replaced by a rename. The release before stays, and the link
  * `previous` names it.
  */
-export const installAgentDocument = ({ url, fileName, sha256, version }: AgentFile) => ({
+export const installAgentDocument = ({ url, sha256, version }: AgentFile) => ({
   schemaVersion: '2.2',
   description: `Installs the Redoubt agent ${version}.`,
   parameters: {
@@ -37,7 +36,8 @@ export const installAgentDocument = ({ url, fileName, sha256, version }: AgentFi
       inputs: {
         sourceType: 'S3',
         sourceInfo: `{"path":"${url}"}`,
-        destinationPath: '{{ AgentDirectory }}/incoming/',
+        // Below the folder of this command, which is also where the next step runs.
+        destinationPath: 'redoubt-agent',
       },
     },
     {
@@ -48,22 +48,22 @@ export const installAgentDocument = ({ url, fileName, sha256, version }: AgentFi
         timeoutSeconds: '600',
         runCommand: [
           'set -eu',
+          `: "\${SSM_AgentDirectory:?the SSM agent hands no parameters over, update it to ${SSM_AGENT_VERSION} or later}"`,
           'umask 022',
-          'cd "$SSM_AgentDirectory"',
-          `incoming="incoming/${fileName}"`,
           `release="releases/${version}"`,
-          `if ! echo "${sha256}  $incoming" | sha256sum --check --status; then`,
-          '  rm -f "$incoming"',
+          `if ! echo "${sha256}  redoubt-agent" | sha256sum --check --status; then`,
+          '  rm -f redoubt-agent',
           '  echo "What was downloaded is not the agent of this deployment; nothing was changed." >&2',
           `  exit ${errorKind('ObjectTampered').exit}`,
           'fi',
-          'mkdir -p "$release"',
-          'chmod 0755 "$incoming"',
-          '# A rename within one file system: an agent that runs from here keeps its file.',
-          'mv -f "$incoming" "$release/redoubt-agent.new"',
+          'mkdir -p "$SSM_AgentDirectory/$release"',
+          'install -m 0755 redoubt-agent "$SSM_AgentDirectory/$release/redoubt-agent.new"',
+          'rm redoubt-agent',
+          'cd "$SSM_AgentDirectory"',
           'sync "$release/redoubt-agent.new"',
           '# The new agent has to run on this host before it takes over.',
           '"$release/redoubt-agent.new" version',
+          '# A rename: an agent that runs from here keeps its file.',
           'mv -f "$release/redoubt-agent.new" "$release/redoubt-agent"',
           'before="$(readlink current || true)"',
           'ln -sfn "$release" current.new',

@@ -1,8 +1,6 @@
 import { errorKind } from '#core/errors.ts';
 import { AGENT_DIRECTORY_PATTERN } from './agent-directory-pattern.ts';
-
-/** Parameters reach the script as environment variables from this version of the SSM agent on; older ones would leave them empty. */
-const SSM_AGENT_VERSION = '3.3.2746.0';
+import { SSM_AGENT_VERSION } from './ssm-agent-version.ts';
 
 /**
  * The Run Command document that starts the agent. No parameter is pasted into the script: each arrives as the environment variable

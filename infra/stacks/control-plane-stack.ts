@@ -84,17 +84,20 @@ export class ControlPlaneStack extends Stack {
 
     for (const planner of [planBackup, planRestore]) {
       catalog.grantReadWrite(planner);
-      repository.grantReadBackups(planner);
-      workflows.grantLookAtExecutions(planner);
       dataKey.grantLend(planner);
+      // Taking over from a run that ended without giving back what it held.
+      workflows.grantLookAtExecutions(planner);
+      agent.grantFollow(planner);
       planner.addEnvironment('HEARTBEAT_SECONDS', String(config.heartbeatSeconds));
     }
-    repository.grantClearLeftovers(planBackup);
     dataKey.grantGenerate(planBackup);
+    repository.grantReadBackups(planBackup);
+    repository.grantClearLeftovers(planBackup);
 
     catalog.grantReadWrite(askHost);
     repository.grantWriteInstructions(askHost);
     agent.grantAsk(askHost);
+    agent.grantFollow(askHost);
 
     catalog.grantReadWrite(recordBackup);
     repository.grantReadBackups(recordBackup);
@@ -111,7 +114,6 @@ export class ControlPlaneStack extends Stack {
 
     catalog.grantReadWrite(applyCluster);
     schedules.grantManage(applyCluster);
-    workflows.tellBackUp(applyCluster);
 
     catalog.grantRead(queryCatalog);
     repository.grantReadRuns(queryCatalog);

@@ -34,7 +34,7 @@ export const backUpACluster = (scope: Construct, functions: BackUpAClusterFuncti
       'execution': $states.context.Execution.Id,
       'attempt': 1
     }]) %}`),
-    { request: '{% $states.input %}', plan: '{% $states.result.Payload %}' },
+    { plan: '{% $states.result.Payload %}' },
   );
   failure.after(plan);
 
@@ -42,7 +42,7 @@ export const backUpACluster = (scope: Construct, functions: BackUpAClusterFuncti
     scope,
     'Plan a full instead',
     planBackup,
-    TaskInput.fromText(`{% $merge([$request, {
+    TaskInput.fromText(`{% $merge([$states.context.Execution.Input, {
       'run': $states.context.Execution.Name,
       'execution': $states.context.Execution.Id,
       'attempt': 2,

@@ -21,12 +21,14 @@ export class SettleAFailure {
       scope,
       'Settle the failed run',
       settleRun,
-      TaskInput.fromObject({
-        run: '{% $states.context.Execution.Name %}',
-        outcome: 'failed',
-        error: '{% $error %}',
-        cause: '{% $cause %}',
-      }),
+      // The cluster is for a run that failed before its plan was written.
+      TaskInput.fromText(`{% {
+        'run': $states.context.Execution.Name,
+        'outcome': 'failed',
+        'cluster': $states.context.Execution.Input.cluster,
+        'error': $error,
+        'cause': $cause
+      } %}`),
     );
     // The first error must not be lost behind a second one; the rule on failed executions settles the run once more.
     this.#settle.addCatch(fail, { errors: [Errors.ALL] });
