@@ -181,8 +181,7 @@ export const restore = async (
           journal,
         });
       } catch (error) {
-        // What can be tried again goes on from here; what cannot leaves nothing behind.
-        if (!asRedoubtError(error).retryable) await rm(target.staging, { recursive: true, force: true });
+        await leaveBehind(instruction, target, journal, asRedoubtError(error), context.log);
         throw error;
       }
     }
@@ -245,6 +244,28 @@ const openJournal = async (
   const store = new JournalStore(staging, journal);
   await store.change((current) => current);
   return store;
+};
+
+/**
+ * After a failure before the hand-over: what the next try can go on from stays; where no other try of the same can succeed, nothing does.
+ * `NotEnoughSpace` is found before anything is written, so what an earlier run left is as good as it was.
+ */
+const leaveBehind = async (
+  instruction: RestoreInstruction,
+  target: Target,
+  journal: JournalStore,
+  error: RedoubtError,
+  log: RunContext['log'],
+): Promise<void> => {
+  try {
+    if (error.retryable || error.code === 'NotEnoughSpace') {
+      const kept = await openJournal(instruction, target, journal.current);
+      if (kept.current.steps.some(({ state }) => state !== 'pending')) return;
+    }
+    await rm(target.staging, { recursive: true, force: true });
+  } catch (failure) {
+    log(`${target.staging} could not be cleared: ${asRedoubtError(failure).detail}`);
+  }
 };
 
 /** The ready directory appears at the target in one rename; on a mount point, entry by entry. */

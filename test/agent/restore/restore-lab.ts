@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { z } from 'zod';
 import type { RunContext } from '#agent/commands/run-context.ts';
 import { Inventory } from '#agent/stream/inventory.ts';
 import { signManifest } from '#agent/stream/manifest-mac.ts';
@@ -17,6 +18,7 @@ import { encodeManifest, type Manifest, type StoredObject } from '#core/manifest
 import { dataKeyOf, engineLogKey, inventoryKey, manifestKey } from '#core/object-keys.ts';
 import { type Mariadb, startMariadb } from '#local/mariadb/start-mariadb.ts';
 import { MemoryRepository } from '#test/doubles/memory-repository.ts';
+import type { ChildSpec } from './restore-child.ts';
 
 const cluster = clusterIdSchema.parse('orders');
 const chain = chainIdSchema.parse('20261122T051210Z-3f9a1c');
@@ -229,6 +231,39 @@ export class RestoreLab {
       agentVersion: '0.0.0',
       ...overrides,
     };
+  }
+
+  /** The same restore in a process of its own, which a test may kill. Its end is the promise `ended`. */
+  startChild(instruction: RestoreInstruction, hangOn?: string) {
+    const objects = mkdtempSync(join(this.directory, 'objects-'));
+    for (const [key, body] of this.repository.objects)
+      writeFileSync(join(objects, Buffer.from(key).toString('hex')), body);
+    const spec: ChildSpec = {
+      instruction: z.encode(restoreInstructionSchema, instruction),
+      dataKey: this.dataKey.toString('hex'),
+      objects,
+      ...(hangOn === undefined ? {} : { hangOn }),
+    };
+    const file = `${objects}.json`;
+    writeFileSync(file, JSON.stringify(spec));
+    const child = spawn(process.execPath, [join(import.meta.dirname, 'restore-child.ts'), file], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let said = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (said += text));
+    const ended = new Promise<string>((resolve) => void child.once('close', () => resolve(said)));
+    return { child, objects, ended, said: () => said };
+  }
+
+  /** A `mariadb-backup` that runs `script` first when it is asked to prepare; `$REAL` is the real one. */
+  engineWith(script: string): string {
+    const directory = mkdtempSync(join(this.directory, 'engine-'));
+    writeFileSync(
+      join(directory, 'mariadb-backup'),
+      `#!/bin/sh\nREAL=/usr/bin/mariadb-backup\nHERE='${directory}'\ncase "$*" in *--prepare*)\n${script}\n;; esac\nexec $REAL "$@"\n`,
+      { mode: 0o755 },
+    );
+    return directory;
   }
 
   /** A second server on a restored directory. */
