@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -130,6 +130,17 @@ test('a protected table is not deleted', async () => {
   await expect(client.send(new DeleteTableCommand({ TableName }))).rejects.toMatchObject({
     name: 'ValidationException',
   });
+});
+
+test('it listens on loopback only', () => {
+  const port = Number(new URL(database.origin).port).toString(16).toUpperCase().padStart(4, '0');
+  const listening = ['tcp', 'tcp6']
+    .flatMap((table) => readFileSync(`/proc/net/${table}`, 'utf8').split('\n'))
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, address = '', , state]) => address.endsWith(`:${port}`) && state === '0A')
+    .map(([, address]) => address);
+  // 127.0.0.1, also where Java speaks of it as an IPv6 address.
+  expect(listening).toEqual([expect.stringMatching(/^(0100007F|0000000000000000FFFF00000100007F):/)]);
 });
 
 test('what was written is there after a restart', async () => {

@@ -1,8 +1,10 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import {
@@ -17,6 +19,7 @@ import type { JsonObject } from '../json.ts';
 import { region } from '../principals.ts';
 import type { ProxiedService } from '../service.ts';
 import { dynamoDbLocalDirectory, hasDynamoDbLocal } from './fetch-dynamodb-local.ts';
+import { serverConfiguration } from './server-configuration.ts';
 import { tableInput } from './table-input.ts';
 
 export interface DynamoDbOptions {
@@ -71,7 +74,7 @@ const stop = async (child: ChildProcess): Promise<void> => {
 };
 
 /**
- * Starts Amazon's DynamoDB Local on a free port and waits until it answers.
+ * Starts Amazon's DynamoDB Local on a free loopback port and waits until it answers.
  *
  * @throws Error with the line to run when Java or DynamoDB Local is missing
  */
@@ -81,21 +84,22 @@ export const startDynamoDb = async ({ stateDirectory }: DynamoDbOptions = {}): P
   await requireJava();
   if (stateDirectory !== undefined) await mkdir(stateDirectory, { recursive: true });
   const port = await freePort();
+  const temporary = await mkdtemp(join(tmpdir(), 'dynamodb-local-'));
+  const configuration = join(temporary, 'server.xml');
+  await writeFile(configuration, serverConfiguration({ port, directory: stateDirectory }));
   const [program = 'java', ...before] = command();
   const child = spawn(
     program,
     [
       ...before,
       '-Xmx256m',
-      // Neither usage reports nor a metadata service: nothing leaves the machine.
       '-Djava.library.path=./DynamoDBLocal_lib',
-      '-jar',
-      'DynamoDBLocal.jar',
-      '-disableTelemetry',
-      '-sharedDb',
-      '-port',
-      String(port),
-      ...(stateDirectory === undefined ? ['-inMemory'] : ['-dbPath', stateDirectory]),
+      '-Dorg.eclipse.jetty.xml.XmlParser.Validating=false',
+      '-Dorg.eclipse.jetty.util.log.announce=false',
+      '-cp',
+      'DynamoDBLocal.jar:DynamoDBLocal_lib/*',
+      'org.eclipse.jetty.xml.XmlConfiguration',
+      configuration,
     ],
     { cwd: dynamoDbLocalDirectory, stdio: ['ignore', 'pipe', 'pipe'] },
   );
@@ -114,6 +118,7 @@ export const startDynamoDb = async ({ stateDirectory }: DynamoDbOptions = {}): P
   const close = async () => {
     client.destroy();
     await stop(child);
+    await rm(temporary, { recursive: true, force: true });
   };
 
   const deadline = Date.now() + startTimeoutMilliseconds;
