@@ -1,7 +1,9 @@
 import { join } from 'node:path';
+import { startDynamoDb } from './dynamodb/start-dynamodb.ts';
 import { isJsonObject, type Json } from './json.ts';
 import { createKms } from './kms/kms.ts';
 import type { Statement } from './kms/statements.ts';
+import type { MakeResource } from './make-resources.ts';
 import { startS3 } from './s3/start-s3.ts';
 import { createSsm, type Ssm } from './ssm/ssm.ts';
 import type { CloudContext, CloudPart, CreatePart } from './start-cloud.ts';
@@ -39,6 +41,17 @@ export const s3Part: CreatePart = async ({ stateDirectory, resources, allowsS3 }
   const buckets = resources.filter(({ type }) => type === 'AWS::S3::Bucket').map(({ name }) => name);
   const s3 = await startS3({ stateDirectory: join(stateDirectory, 's3'), buckets, allows: allowsS3 });
   return { service: s3, makes: { 'AWS::S3::Bucket': () => undefined }, close: () => s3.close() };
+};
+
+/** The tables of the templates, in DynamoDB Local. */
+export const dynamoDbPart: CreatePart = async ({ stateDirectory }) => {
+  const dynamoDb = await startDynamoDb({ stateDirectory: join(stateDirectory, 'dynamodb') });
+  const make: MakeResource = ({ name, properties }) => dynamoDb.ensureTable(name, properties);
+  return {
+    service: dynamoDb,
+    makes: { 'AWS::DynamoDB::Table': make, 'AWS::DynamoDB::GlobalTable': make },
+    close: () => dynamoDb.close(),
+  };
 };
 
 /** Documents and parameters of the templates; hosts are registered with the service that is handed to `onStarted`. */

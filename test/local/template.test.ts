@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InvokeCommand, LambdaClient } from '@aws-sdk/client-lambda';
 import { SFNClient, StartExecutionCommand } from '@aws-sdk/client-sfn';
@@ -252,6 +252,20 @@ describe('resolving a template', () => {
     await expect(startCloud({ cdkOut, stateDirectory: join(directory.path, 'state'), services: [] })).rejects.toThrow(
       'main/Bucket is of type AWS::S3::Bucket, which no service of this cloud makes.',
     );
+  });
+
+  test('lists the assets that are single files, and no template', async () => {
+    await using directory = temporaryDirectory();
+    const cdkOut = writeAssembly(join(directory.path, 'cdk.out'), [{ name: 'main', template: {} }]);
+    const file = (path: string, packaging: string) => ({
+      source: { path, packaging },
+      destinations: { here: { bucketName: 'assets', objectKey: `key of ${path}` } },
+    });
+    const files = { a: file('agent', 'file'), b: file('code', 'zip'), c: file('main.template.json', 'file') };
+    writeFileSync(join(cdkOut, 'app.assets.json'), JSON.stringify({ files }));
+    expect(readAssembly(cdkOut).fileAssets).toEqual([
+      { path: join(cdkOut, 'agent'), bucket: 'assets', objectKey: 'key of agent' },
+    ]);
   });
 
   test('a folder that is no assembly says to synthesize first', () => {

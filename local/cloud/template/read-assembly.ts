@@ -15,6 +15,15 @@ export interface Assembly {
   readonly stacks: readonly StackTemplate[];
   /** The file or folder behind an object key of the asset bucket, such as `<hash>.zip`; undefined when it is no asset. */
   assetPath(objectKey: string): string | undefined;
+  /** The assets that are files as they stand: what a deployment uploads and the local cloud does not unpack itself. */
+  readonly fileAssets: readonly FileAsset[];
+}
+
+export interface FileAsset {
+  readonly path: string;
+  /** May hold the pseudo parameters `${AWS::AccountId}` and `${AWS::Region}`. */
+  readonly bucket: string;
+  readonly objectKey: string;
 }
 
 export class UnreadableAssembly extends Error {
@@ -52,6 +61,7 @@ const readJson = (path: string): JsonObject => {
 export const readAssembly = (directory: string): Assembly => {
   const stacks: StackTemplate[] = [];
   const assets = new Map<string, string>();
+  const fileAssets: FileAsset[] = [];
   const read = (folder: string): void => {
     const artifacts = (readJson(join(folder, 'manifest.json')).artifacts ?? {}) as unknown as Record<string, Artifact>;
     for (const [id, { type, properties = {}, dependencies = [] }] of Object.entries(artifacts)) {
@@ -66,7 +76,7 @@ export const readAssembly = (directory: string): Assembly => {
           ),
         });
       } else if (type === 'cdk:asset-manifest' && properties.file !== undefined) {
-        readAssets(folder, properties.file, assets);
+        readAssets(folder, properties.file, assets, fileAssets);
       } else if (type === 'cdk:cloud-assembly' && properties.directoryName !== undefined) {
         read(join(folder, properties.directoryName));
       }
@@ -76,22 +86,24 @@ export const readAssembly = (directory: string): Assembly => {
   if (stacks.length === 0) {
     throw new UnreadableAssembly(`${directory} has no stack.`);
   }
-  return { stacks, assetPath: (objectKey) => assets.get(objectKey) };
+  return { stacks, assetPath: (objectKey) => assets.get(objectKey), fileAssets };
 };
 
-const readAssets = (folder: string, file: string, assets: Map<string, string>): void => {
+const readAssets = (folder: string, file: string, assets: Map<string, string>, fileAssets: FileAsset[]): void => {
   const files = (readJson(join(folder, file)).files ?? {}) as unknown as Record<
     string,
     {
-      readonly source: { readonly path?: string };
-      readonly destinations: Record<string, { readonly objectKey: string }>;
+      readonly source: { readonly path?: string; readonly packaging?: string };
+      readonly destinations: Record<string, { readonly bucketName: string; readonly objectKey: string }>;
     }
   >;
   for (const { source, destinations } of Object.values(files)) {
-    for (const { objectKey } of Object.values(destinations)) {
-      if (source.path !== undefined) {
-        assets.set(objectKey, join(folder, source.path));
-      }
+    for (const { bucketName, objectKey } of Object.values(destinations)) {
+      if (source.path === undefined) continue;
+      const path = join(folder, source.path);
+      assets.set(objectKey, path);
+      if (source.packaging === 'file' && !path.endsWith('.template.json'))
+        fileAssets.push({ path, bucket: bucketName, objectKey });
     }
   }
 };
