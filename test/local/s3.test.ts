@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -337,6 +337,23 @@ describe('objects', () => {
     s3.faults.set([]);
     expect((await bodyOf(Key)).toString()).toBe('old');
     await expect.poll(staged).toEqual([]);
+  });
+
+  test('what a killed server left unfinished is gone after the next start, and objects are not', async () => {
+    const state = mkdtempSync(join(tmpdir(), 's3-'));
+    const options = { stateDirectory: state, buckets: [Bucket] };
+    const before = await startS3(options);
+    await fetch(`${before.origin}/${Bucket}/a/.new-named`, { method: 'PUT', body: 'x' });
+    await before.close();
+    writeFileSync(join(state, Bucket, 'a/.new-unfinished'), 'half');
+    const after = await startS3(options);
+    const read = await fetch(`${after.origin}/${Bucket}/a/.new-named`);
+    expect([await read.text(), readdirSync(join(state, Bucket, 'a')).includes('.new-unfinished')]).toEqual([
+      'x',
+      false,
+    ]);
+    await after.close();
+    rmSync(state, { recursive: true });
   });
 
   test('metadata comes back; a range from the end too; a range beyond it is refused', async () => {

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, mkdirSync, renameSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import S3Object from '@20minutes/s3rver/lib/models/object.js';
 import FilesystemStore from '@20minutes/s3rver/lib/stores/filesystem.js';
@@ -40,6 +40,8 @@ export type ListEntry =
   | { readonly kind: 'prefix'; readonly prefix: string };
 
 const objectSuffix = '._S3rver_object';
+/** No object's file begins so: theirs end with the suffix, and these never do. */
+const unfinishedPrefix = '.new-';
 
 const orUndefined = (error: NodeJS.ErrnoException): undefined => {
   if (error.code !== 'ENOENT') throw error;
@@ -56,7 +58,7 @@ const byteOrder = (a: string, b: string): number => Buffer.compare(Buffer.from(a
 export class ObjectStore extends FilesystemStore {
   /** Writes beside the place and moves there when all bytes have come: a cut upload leaves nothing. */
   override async putContent(path: string, content: Buffer | NodeJS.ReadableStream): Promise<[number, string]> {
-    const temporary = join(dirname(path), `.new-${randomUUID()}`);
+    const temporary = join(dirname(path), `${unfinishedPrefix}${randomUUID()}`);
     try {
       const written = await super.putContent(temporary, content);
       await rename(temporary, path);
@@ -70,7 +72,7 @@ export class ObjectStore extends FilesystemStore {
   async putObject(object: S3Object, partsEtag?: string): Promise<{ size: number; md5: string }> {
     const path = this.getResourcePath(object.bucket, object.key, 'object');
     await mkdir(dirname(path), { recursive: true });
-    const staged = join(dirname(path), `.new-${randomUUID()}`);
+    const staged = join(dirname(path), `${unfinishedPrefix}${randomUUID()}`);
     try {
       const [size, contentMd5] = await super.putContent(staged, object.content);
       const md5 = partsEtag ?? contentMd5;
@@ -159,6 +161,16 @@ export class ObjectStore extends FilesystemStore {
       entries: entries.filter((entry) => entry !== undefined),
       next: distinct.length > page.length ? page.at(-1)?.name : undefined,
     };
+  }
+
+  /** Removes what uploads left that were on their way when the process was killed. */
+  async removeUnfinished(): Promise<void> {
+    const files = await readdir(this.rootDirectory, { recursive: true });
+    const unfinished = files.filter((file) => {
+      const name = basename(file);
+      return name.startsWith(unfinishedPrefix) && !name.includes('._S3rver_');
+    });
+    await Promise.all(unfinished.map((file) => rm(join(this.rootDirectory, file), { force: true })));
   }
 
   async hasBucket(bucket: string): Promise<boolean> {

@@ -21,6 +21,7 @@ declare module '@20minutes/s3rver' {
 declare module '@20minutes/s3rver/lib/stores/filesystem.js' {
   export default class FilesystemStore {
     constructor(rootDirectory: string);
+    readonly rootDirectory: string;
     getBucketPath(bucket: string): string;
     getResourcePath(bucket: string, key: string | undefined, resource: string): string;
     getMetadata(bucket: string, key: string): Promise<Record<string, string | number>>;

@@ -31,6 +31,7 @@ export const startS3 = async ({
 }: S3Options): Promise<S3> => {
   mkdirSync(stateDirectory, { recursive: true });
   const store = new ObjectStore(stateDirectory);
+  await store.removeUnfinished();
   const server = new S3rver({
     address: '127.0.0.1',
     port: 0,
