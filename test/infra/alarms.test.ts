@@ -1,0 +1,91 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Match, type Template } from 'aws-cdk-lib/assertions';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { synthesize } from './synthesize.ts';
+
+let template: Template;
+let alarms: readonly { AlarmName: string; AlarmDescription: string; AlarmActions: unknown[]; Metrics: unknown[] }[];
+
+beforeAll(async () => {
+  ({ controlPlane: template } = await synthesize({ alarmEmail: 'somebody@example.com' }));
+  alarms = Object.values(template.findResources('AWS::CloudWatch::Alarm')).map(({ Properties }) => Properties);
+});
+
+const alarm = (name: string) => alarms.find(({ AlarmName }) => AlarmName === `redoubt-${name}`);
+
+describe('the alarms', () => {
+  it('go off where a backup failed, a restore failed, a schedule did nothing, or a follow-up was lost', () => {
+    expect(alarms.map(({ AlarmName }) => AlarmName)).toEqual([
+      'redoubt-BackupFailed',
+      'redoubt-RestoreFailed',
+      'redoubt-ScheduleMissed',
+      'redoubt-FollowUpFailed',
+      'redoubt-FunctionsThrottled',
+    ]);
+  });
+
+  it('tell the topic, and with it the address that was configured', () => {
+    const [topic] = Object.keys(template.findResources('AWS::SNS::Topic'));
+    for (const { AlarmActions } of alarms) expect(AlarmActions).toEqual([{ Ref: topic }]);
+    template.hasResourceProperties('AWS::SNS::Subscription', {
+      Protocol: 'email',
+      Endpoint: 'somebody@example.com',
+      TopicArn: { Ref: topic },
+    });
+  });
+
+  it('may publish to the topic, from this account only', () => {
+    template.hasResourceProperties('AWS::SNS::TopicPolicy', {
+      PolicyDocument: {
+        Statement: Match.arrayWith([
+          Match.objectLike({
+            Effect: 'Allow',
+            Principal: { Service: 'cloudwatch.amazonaws.com' },
+            Condition: { StringEquals: { 'aws:SourceAccount': { Ref: 'AWS::AccountId' } } },
+          }),
+        ]),
+      },
+    });
+  });
+
+  it('count failed and timed out executions alike', () => {
+    for (const name of ['BackupFailed', 'RestoreFailed']) {
+      const metrics = JSON.stringify(alarm(name)?.Metrics);
+      expect(metrics).toContain('ExecutionsFailed');
+      expect(metrics).toContain('ExecutionsTimedOut');
+    }
+  });
+
+  it('leave out the errors of functions that answer people: a typing mistake is no alarm', () => {
+    const metrics = JSON.stringify(alarm('FollowUpFailed')?.Metrics);
+    expect(metrics).toContain('SettleRun');
+    expect(metrics).toContain('ReportCommandEnd');
+    expect(metrics).not.toContain('ApplyCluster');
+  });
+
+  it('each name an article of the runbook', () => {
+    for (const { AlarmDescription } of alarms)
+      expect(AlarmDescription).toMatch(/^[A-Z].+\. What to do: docs\/runbook\.md#[a-z-]+$/);
+  });
+});
+
+const runbook = join(import.meta.dirname, '..', '..', 'docs', 'runbook.md');
+
+describe('the runbook', () => {
+  it('has an article for each alarm', () => {
+    expect(existsSync(runbook)).toBe(true);
+    const anchors = readFileSync(runbook, 'utf8')
+      .split('\n')
+      .filter((line) => /^#+ /.test(line))
+      .map((line) =>
+        line
+          .replace(/^#+ /, '')
+          .toLowerCase()
+          .replaceAll(/[^a-z0-9 -]/g, '')
+          .replaceAll(' ', '-'),
+      );
+    const articles = alarms.map(({ AlarmDescription }) => AlarmDescription.split('runbook.md#')[1]);
+    expect(anchors).toEqual(expect.arrayContaining(articles));
+  });
+});

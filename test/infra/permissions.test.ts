@@ -1,0 +1,194 @@
+import type { Template } from 'aws-cdk-lib/assertions';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { allowing, type FlatStatement, listOf, statementsOf } from './statements-of.ts';
+import { synthesize } from './synthesize.ts';
+
+const folders = [
+  'plan-backup',
+  'plan-restore',
+  'ask-host',
+  'record-backup',
+  'settle-run',
+  'report-command-end',
+  'apply-cluster',
+  'query-catalog',
+] as const;
+
+let template: Template;
+let permissions: Readonly<Record<(typeof folders)[number], readonly FlatStatement[]>>;
+
+beforeAll(async () => {
+  ({ controlPlane: template } = await synthesize());
+  permissions = Object.fromEntries(folders.map((folder) => [folder, statementsOf(template, folder)])) as never;
+});
+
+const mayDo = (action: string) => folders.filter((folder) => allowing(permissions[folder], action).length > 0);
+
+describe('the functions', () => {
+  it('are all here', () => {
+    expect(
+      Object.values(template.findResources('AWS::Lambda::Function')).map(({ Properties }) => Properties.FunctionName),
+    ).toEqual(folders.map((folder) => `redoubt-${folder}`));
+  });
+
+  it.each(folders)('%s has an action of every service by its name, none by a wildcard', (folder) => {
+    expect(
+      permissions[folder].flatMap(({ Action }) => listOf(Action)).filter((action) => action.includes('*')),
+    ).toEqual([]);
+  });
+
+  it.each(folders)('%s may not decrypt anything or see a plaintext key', (folder) => {
+    const actions = permissions[folder].flatMap(({ Action }) => listOf(Action));
+    expect(
+      actions.filter((action) => /^kms:(Decrypt|ReEncrypt.*|GenerateDataKey|GenerateRandom)$/.test(action)),
+    ).toEqual([]);
+  });
+
+  it.each(folders)('%s has the tag that lets a function of the control plane clean up', (folder) => {
+    const fn = Object.values(template.findResources('AWS::Lambda::Function')).find(
+      ({ Properties }) => Properties.FunctionName === `redoubt-${folder}`,
+    );
+    const role = template.findResources('AWS::IAM::Role')[fn?.Properties.Role['Fn::GetAtt'][0]];
+    expect(role?.Properties.Tags).toContainEqual({ Key: 'redoubt-control-plane', Value: 'redoubt' });
+  });
+});
+
+describe('keys', () => {
+  it('are made by the backup plan only, wrapped, and bound to a cluster, a chain and a purpose', () => {
+    expect(mayDo('kms:GenerateDataKeyWithoutPlaintext')).toEqual(['plan-backup']);
+    expect(allowing(permissions['plan-backup'], 'kms:GenerateDataKeyWithoutPlaintext')).toEqual([
+      expect.objectContaining({
+        Resource: expect.stringMatching(/^<DataKey/),
+        Condition: {
+          'ForAllValues:StringEquals': { 'kms:EncryptionContextKeys': ['cluster', 'chain', 'purpose'] },
+          Null: { 'kms:EncryptionContext:cluster': 'false', 'kms:EncryptionContext:chain': 'false' },
+          StringEquals: { 'kms:EncryptionContext:purpose': ['backup-data', 'transition-key'] },
+        },
+      }),
+    ]);
+  });
+
+  it('are lent by the plans only: to decrypt and nothing else, for one encryption context, to a role', () => {
+    expect(mayDo('kms:CreateGrant')).toEqual(['plan-backup', 'plan-restore']);
+    for (const folder of ['plan-backup', 'plan-restore'] as const) {
+      expect(allowing(permissions[folder], 'kms:CreateGrant')).toEqual([
+        expect.objectContaining({
+          Action: 'kms:CreateGrant',
+          Resource: expect.stringMatching(/^<DataKey/),
+          Condition: {
+            'ForAllValues:StringEquals': { 'kms:GrantOperations': ['Decrypt'] },
+            Null: { 'kms:GrantOperations': 'false' },
+            StringEquals: { 'kms:GrantConstraintType': 'EncryptionContextEquals' },
+            ArnLike: { 'kms:GranteePrincipal': 'arn:<AWS::Partition>:iam::<AWS::AccountId>:role/*' },
+          },
+        }),
+      ]);
+    }
+  });
+});
+
+describe('hosts', () => {
+  it('are sent a command by ask-host only', () => {
+    expect(mayDo('ssm:SendCommand')).toEqual(['ask-host']);
+  });
+
+  it('are sent the document that runs the agent and no other, and only where they carry the tag of a cluster', () => {
+    const statements = allowing(permissions['ask-host'], 'ssm:SendCommand');
+    expect(statements).toHaveLength(2);
+    expect(statements).toContainEqual(
+      expect.objectContaining({
+        Resource: 'arn:<AWS::Partition>:ssm:<AWS::Region>:<AWS::AccountId>:document/redoubt-RunAgent',
+      }),
+    );
+    expect(statements).toContainEqual(
+      expect.objectContaining({
+        Resource: [
+          'arn:<AWS::Partition>:ec2:<AWS::Region>:<AWS::AccountId>:instance/*',
+          'arn:<AWS::Partition>:ssm:<AWS::Region>:<AWS::AccountId>:managed-instance/*',
+        ],
+        Condition: { StringLike: { 'ssm:resourceTag/redoubt-cluster': '*' } },
+      }),
+    );
+  });
+});
+
+describe('the repository', () => {
+  it('is written to by ask-host only, and there to instructions only', () => {
+    expect(mayDo('s3:PutObject')).toEqual(['ask-host']);
+    const [statement] = allowing(permissions['ask-host'], 's3:PutObject');
+    expect(statement?.Resource).toMatch(/^<Repository.*>\/runs\/\*\/instruction-\*\.json$/);
+  });
+
+  it('is cleared up by those who may find left-overs, below clusters/ only', () => {
+    expect(mayDo('s3:DeleteObject')).toEqual(['plan-backup', 'settle-run']);
+    for (const folder of ['plan-backup', 'settle-run'] as const) {
+      for (const { Resource } of allowing(permissions[folder], 's3:DeleteObject'))
+        expect(Resource).toMatch(/^<Repository.*>\/clusters\/\*$/);
+    }
+  });
+
+  it('loses no version to anybody', () => {
+    expect(mayDo('s3:DeleteObjectVersion')).toEqual([]);
+  });
+});
+
+describe('executions', () => {
+  it('are started by schedules and by the form only', () => {
+    expect(mayDo('states:StartExecution')).toEqual([]);
+    const starting = Object.values(template.findResources('AWS::IAM::Policy')).filter(({ Properties }) =>
+      JSON.stringify(Properties.PolicyDocument).includes('states:StartExecution'),
+    );
+    expect(starting.map(({ Properties }) => Properties.Roles[0].Ref)).toEqual([
+      expect.stringMatching(/^SchedulesRole/),
+      expect.stringMatching(/^RestoreFormRole/),
+    ]);
+  });
+
+  it('have a task failed by report-command-end only, and only of the two state machines', () => {
+    expect(mayDo('states:SendTaskFailure')).toEqual(['report-command-end']);
+    expect(mayDo('states:SendTaskSuccess')).toEqual([]);
+    expect(allowing(permissions['report-command-end'], 'states:SendTaskFailure')[0]?.Resource).toEqual([
+      'arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:stateMachine:redoubt-back-up',
+      'arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:stateMachine:redoubt-restore',
+    ]);
+  });
+});
+
+describe('schedules', () => {
+  it('are kept by apply-cluster, in the group of this control plane', () => {
+    expect(mayDo('scheduler:CreateSchedule')).toEqual(['apply-cluster']);
+    expect(allowing(permissions['apply-cluster'], 'scheduler:CreateSchedule')[0]?.Resource).toBe(
+      'arn:<AWS::Partition>:scheduler:<AWS::Region>:<AWS::AccountId>:schedule/redoubt/*',
+    );
+  });
+
+  it('are handed the scheduler role, and no other role is handed to anybody', () => {
+    expect(mayDo('iam:PassRole')).toEqual(['apply-cluster']);
+    expect(allowing(permissions['apply-cluster'], 'iam:PassRole')).toEqual([
+      expect.objectContaining({
+        Resource: expect.stringMatching(/^<SchedulesRole\w+\.Arn>$/),
+        Condition: { StringEquals: { 'iam:PassedToService': 'scheduler.amazonaws.com' } },
+      }),
+    ]);
+  });
+
+  it('can start backups and nothing else', () => {
+    const policy = Object.values(template.findResources('AWS::IAM::Policy')).find(({ Properties }) =>
+      Properties.Roles[0].Ref.startsWith('SchedulesRole'),
+    );
+    expect(policy?.Properties.PolicyDocument.Statement).toHaveLength(1);
+    expect(JSON.stringify(policy?.Properties.PolicyDocument.Statement[0])).toContain(':stateMachine:redoubt-back-up');
+  });
+});
+
+describe('the catalog', () => {
+  it('is changed by none of those that only answer or report', () => {
+    expect(mayDo('dynamodb:PutItem')).toEqual(
+      folders.filter((folder) => folder !== 'query-catalog' && folder !== 'report-command-end'),
+    );
+  });
+
+  it('is scanned by nobody', () => {
+    expect(mayDo('dynamodb:Scan')).toEqual([]);
+  });
+});

@@ -1,0 +1,39 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { App } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import { deploymentConfigSchema } from '#infra/deployment-config.ts';
+import { ControlPlaneStack } from '#infra/stacks/control-plane-stack.ts';
+import { RepositoryStack } from '#infra/stacks/repository-stack.ts';
+
+const { context } = JSON.parse(readFileSync(join(import.meta.dirname, '..', '..', 'cdk.json'), 'utf8'));
+
+/** An app as infra/app.ts makes it, with nothing bundled and a file of three words for the agent. `directory` is the caller's to remove. */
+export const redoubtApp = async (config: Record<string, unknown> = {}) => {
+  const directory = await mkdtemp(join(tmpdir(), 'redoubt-synth-'));
+  const agentFile = join(directory, 'redoubt-agent');
+  writeFileSync(agentFile, 'not an agent');
+  const app = new App({
+    outdir: join(directory, 'cdk.out'),
+    context: { ...context, 'aws:cdk:bundling-stacks': [] },
+  });
+  const deployment = deploymentConfigSchema.parse(config);
+  const repository = new RepositoryStack(app, 'repository', { config: deployment });
+  const controlPlane = new ControlPlaneStack(app, 'control-plane', {
+    config: deployment,
+    repository,
+    agentFile,
+    agentVersion: '1.2.3',
+  });
+  return { app, repository, controlPlane, directory };
+};
+
+/** The templates of a deployment with this configuration. */
+export const synthesize = async (config: Record<string, unknown> = {}) => {
+  const { repository, controlPlane, directory } = await redoubtApp(config);
+  const templates = { repository: Template.fromStack(repository), controlPlane: Template.fromStack(controlPlane) };
+  await rm(directory, { recursive: true });
+  return templates;
+};
