@@ -1,0 +1,392 @@
+import { createHash } from 'node:crypto';
+import { mkdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { BackupAnswer, BackupInstruction } from '#core/agent-protocol.ts';
+import { type Checkpoints, checkpointsFault, parseCheckpoints } from '#core/checkpoints.ts';
+import { judgeDescent } from '#core/descent.ts';
+import { RedoubtError } from '#core/errors.ts';
+import { lsn } from '#core/lsn.ts';
+import { type Canary, encodeManifest, type Manifest, type StoredObject } from '#core/manifest.ts';
+import { dataKeyOf, engineLogKey, inventoryKey, manifestKey } from '#core/object-keys.ts';
+import { identityDifference } from '#core/server-identity.ts';
+import type { Engine, EngineVersion } from '../engines/engine.ts';
+import { EngineLog } from '../engines/engine-log.ts';
+import { runProcess } from '../io/run-process.ts';
+import { SecretDirectory } from '../io/secret-directory.ts';
+import { expectedFiles, renameFiles } from '../restore/expected-files.ts';
+import { gtidContained } from '../server/gtid-contained.ts';
+import { missingTablespaces } from '../server/missing-tablespaces.ts';
+import type { ServerFacts, Tablespace } from '../server/server-facts.ts';
+import { serverRestarted } from '../server/server-restarted.ts';
+import { CapturedFiles } from '../stream/captured-files.ts';
+import { EnginePipe } from '../stream/engine-pipe.ts';
+import { Inventory } from '../stream/inventory.ts';
+import type { InventoryDocument } from '../stream/inventory-format.ts';
+import { signManifest } from '../stream/manifest-mac.ts';
+import { sealBuffer } from '../stream/seal.ts';
+import { sealContextOf } from '../stream/seal-context.ts';
+import { type StoredStream, storeStream } from '../stream/store-stream.ts';
+import { XbstreamReader } from '../stream/xbstream-reader.ts';
+import type { BackupServer } from './backup-server.ts';
+import { parseBinlogPosition } from './binlog-position.ts';
+import { EngineSpool } from './engine-spool.ts';
+import { lostCreations } from './lost-creations.ts';
+import type { RunContext } from './run-context.ts';
+import { ScratchDirectory } from './scratch-directory.ts';
+
+/** What a backup meets on its host. */
+export interface BackupHost {
+  readonly engine: Engine;
+  readonly openServer: (instruction: BackupInstruction) => Promise<BackupServer>;
+  /** Asks the workflow whether it still waits for this run. Throws `RunCancelled`. */
+  readonly confirm: () => Promise<void>;
+  /** Where the engine may write; the default is a place with room. */
+  readonly scratchParent?: string;
+}
+
+/** What the engine left behind, none of it believed yet. */
+interface Copy {
+  readonly stored: StoredStream;
+  readonly reader: XbstreamReader;
+  readonly inventory: Inventory;
+  readonly captured: CapturedFiles;
+  /** When the engine let go of the server's locks, in milliseconds. */
+  readonly releasedAt: number;
+  readonly engineLog: Buffer;
+}
+
+const RELEASE = /Executing (BACKUP STAGE END|UNLOCK (INSTANCE|TABLES))/;
+
+const HEADS_AT_A_TIME = 8;
+
+/**
+ * Takes one backup. The order of its writes is the safety argument:
+ *
+ * 1. the canary, before the engine starts: so the backup holds its own canary, and the server holds it whether or not the
+ *    backup comes off (a canary without a backup proves nothing and harms nothing);
+ * 2. the segments, while the engine runs: objects under a prefix that nothing refers to;
+ * 3. inventory and engine log, once every post-condition held;
+ * 4. the manifest, once every object was seen in the repository as it was sent, and the workflow still waits. It is written
+ *    with If-None-Match, and it alone makes a backup of all the rest.
+ *
+ * So a crash at any point leaves either a whole backup or objects that no one takes for one. Throws named errors; whatever
+ * happens, the engine is dead, uploads are aborted, secrets and scratch files are gone and the data key is overwritten.
+ */
+export const runBackup = async (
+  instruction: BackupInstruction,
+  context: RunContext,
+  host: BackupHost,
+): Promise<BackupAnswer> => {
+  const startedAt = context.now();
+  context.progress.phase('probing');
+  const version = await host.engine.version(instruction.engineDirectory);
+  const server = await host.openServer(instruction);
+  try {
+    const before = await refuseEarly(instruction, host.engine, version, server);
+    context.signal.throwIfAborted();
+    context.log(
+      `${host.engine.name} ${version.version}, server ${before.version} at LSN ${before.lsn}, ${before.tablespaces.length} tablespaces`,
+    );
+    const dataKey = await context.openKey(instruction.keys.data);
+    try {
+      const wanted = { backup: instruction.backup, writtenAt: context.now().toISOString() };
+      const canary = (await server.writeCanary(wanted, before)) === 'written' ? wanted : undefined;
+      const copy = await copyServer(instruction, context, host, version, server, before, dataKey.bytes);
+      context.progress.phase('checking');
+      const checked = await checkCopy(instruction, host.engine, server, before, copy);
+      return await commit(instruction, context, host, {
+        copy,
+        checked,
+        before,
+        version,
+        canary,
+        startedAt,
+        dataKey: dataKey.bytes,
+      });
+    } finally {
+      dataKey.destroy();
+    }
+  } finally {
+    await server.close().catch(() => undefined);
+  }
+};
+
+const refuseEarly = async (
+  { parent }: BackupInstruction,
+  engine: Engine,
+  version: EngineVersion,
+  server: BackupServer,
+): Promise<ServerFacts> => {
+  const facts = await server.probe();
+  engine.checkSuits(version, facts);
+  await server.checkPrivileges(facts, version);
+  if (parent === undefined) return facts;
+  const descent = judgeDescent(parent, {
+    identity: facts.identity,
+    engineSeries: version.series,
+    lsn: facts.lsn,
+    canary: parent.canary === undefined ? 'absent' : await server.canaryOf(parent.backup),
+    gtidContained: parent.gtid !== undefined && gtidContained(facts.identity.flavour, facts.gtid, parent.gtid),
+  });
+  if (descent.kind === 'refused') throw new RedoubtError(descent.code, descent.detail);
+  return facts;
+};
+
+const copyServer = async (
+  instruction: BackupInstruction,
+  context: RunContext,
+  { engine, scratchParent }: BackupHost,
+  version: EngineVersion,
+  server: BackupServer,
+  facts: ServerFacts,
+  dataKey: Buffer,
+): Promise<Copy> => {
+  const { limits, parent } = instruction;
+  context.progress.phase('copying');
+  context.progress.expect(instruction.expectedBytes || (parent === undefined ? facts.dataBytes : 0));
+  using secrets = SecretDirectory.create();
+  using scratch = new ScratchDirectory(scratchParent);
+  const [lsnDirectory, scratchDirectory] = [join(scratch.path, 'lsn'), join(scratch.path, 'engine')];
+  for (const path of [lsnDirectory, scratchDirectory]) mkdirSync(path, { mode: 0o700 });
+
+  const log = new EngineLog();
+  const spool = new EngineSpool(join(scratch.path, 'engine.log'));
+  let releasedAt: number | undefined;
+  const pipe = await EnginePipe.open(secrets.path);
+  const command = engine.backupCommand(version, {
+    server: instruction.server,
+    facts,
+    credentials: server.credentials,
+    fromLsn: parent?.toLsn ?? lsn(0n),
+    limits,
+    lsnDirectory,
+    scratchDirectory,
+    ...(instruction.engineDirectory === undefined ? {} : { engineDirectory: instruction.engineDirectory }),
+  });
+  const running = runProcess(command, {
+    secretDirectory: secrets,
+    signal: context.signal,
+    stdout: pipe.theirs,
+    onStderrLine: (line) => {
+      log.append(line);
+      spool.line(line);
+      if (releasedAt === undefined && RELEASE.test(line)) releasedAt = Date.now();
+    },
+  });
+  pipe.closeTheirs();
+
+  const reader = new XbstreamReader();
+  const inventory = new Inventory();
+  const { checkpoints, info, binlog } = engine.metadataFiles;
+  const wanted = new Set([...checkpoints, ...info, ...binlog]);
+  const captured = new CapturedFiles((path) => wanted.has(path) || path.endsWith('.ren'));
+  try {
+    const stored = await storeStream({
+      source: pipe,
+      repository: context.repository,
+      dataKey,
+      keyOf: (index) => dataKeyOf(instruction, index),
+      contextOf: (key) => sealContextOf(instruction, key),
+      compressionLevel: limits.compressionLevel,
+      compressionThreads: limits.compressionThreads,
+      uploadBytesPerSecond: limits.uploadBytesPerSecond,
+      signal: context.signal,
+      onBlock: (block) => {
+        const files = inventory.files;
+        for (const event of reader.push(block)) {
+          inventory.note(event);
+          captured.note(event);
+        }
+        context.progress.add(block.length, inventory.files - files);
+      },
+    });
+    const exit = await running.exited;
+    context.signal.throwIfAborted();
+    // Before anything about the stream: why it is incomplete is what the engine says.
+    const verdict = engine.judge('backup', exit, log);
+    if (verdict.kind === 'refused') throw new RedoubtError(verdict.code, verdict.detail);
+    return {
+      stored,
+      reader,
+      inventory,
+      captured,
+      releasedAt: releasedAt ?? Date.now(),
+      engineLog: await spool.content(),
+    };
+  } catch (error) {
+    running.kill();
+    await running.exited.catch(() => undefined);
+    throw error;
+  }
+};
+
+interface Checked {
+  readonly document: InventoryDocument;
+  readonly checkpoints: Checkpoints;
+  readonly after: ServerFacts;
+}
+
+/** Everything that must hold of the copy, besides the engine's own verdict: INV-1. */
+const checkCopy = async (
+  { parent, server: { dataDirectory } }: BackupInstruction,
+  engine: Engine,
+  server: BackupServer,
+  before: ServerFacts,
+  { reader, inventory, captured, releasedAt }: Copy,
+): Promise<Checked> => {
+  reader.end();
+  const document = inventory.finish();
+
+  // The stream's own copy: it is what a restore will go by.
+  const text = captured.firstOf(engine.metadataFiles.checkpoints);
+  if (text === undefined) throw new RedoubtError('CheckpointsInvalid', 'the stream holds no checkpoints file');
+  const checkpoints = parseCheckpoints(text);
+  const fault =
+    'problem' in checkpoints ? checkpoints.problem : checkpointsFault(checkpoints, parent?.toLsn ?? lsn(0n));
+  if ('problem' in checkpoints || fault !== undefined) throw new RedoubtError('CheckpointsInvalid', fault ?? '');
+  if (captured.firstOf(engine.metadataFiles.info) === undefined)
+    throw new RedoubtError('StreamIncomplete', `the stream holds no ${engine.metadataFiles.info.join(' or ')}`);
+
+  const after = await server.probe();
+  const difference = identityDifference(before.identity, after.identity);
+  if (difference !== undefined) throw new RedoubtError('ServerChanged', `during the backup: ${difference}`);
+  const restarted = serverRestarted(before, after);
+  if (restarted !== undefined) throw new RedoubtError('ServerRestarted', restarted);
+  if (after.lsn < before.lsn)
+    throw new RedoubtError('ChainBroken', `the server went back from LSN ${before.lsn} to ${after.lsn}`);
+
+  const paths = document.files.map((file) => file.path);
+  const renames = new Map(
+    [...renameFiles(paths)].flatMap(([path, table]) => {
+      const to = captured.text(path);
+      return to === undefined ? [] : [[table, to.trim()] as const];
+    }),
+  );
+  const bornAt = (tablespace: Tablespace): number | undefined => {
+    const file = statSync(join(dataDirectory, tablespace.path), { throwIfNoEntry: false });
+    return file === undefined || file.birthtimeMs === 0 ? undefined : file.birthtimeMs;
+  };
+  const missing = [
+    ...missingTablespaces(before, after, paths),
+    ...(engine.name !== 'mariadb-backup'
+      ? []
+      : lostCreations({
+          before: before.tablespaces,
+          after: after.tablespaces,
+          restorable: expectedFiles(paths, renames),
+          releasedAt,
+          bornAt,
+        })),
+  ];
+  if (missing.length > 0) {
+    const names = missing.slice(0, 10).map((tablespace) => tablespace.name);
+    throw new RedoubtError('TablespaceMissing', `${missing.length} not in the backup: ${names.join(', ')}`);
+  }
+  return { document, checkpoints, after };
+};
+
+interface Commit {
+  readonly copy: Copy;
+  readonly checked: Checked;
+  readonly before: ServerFacts;
+  readonly version: EngineVersion;
+  readonly canary: Canary | undefined;
+  readonly startedAt: Date;
+  readonly dataKey: Buffer;
+}
+
+const commit = async (
+  instruction: BackupInstruction,
+  context: RunContext,
+  { engine, confirm }: BackupHost,
+  { copy, checked, before, version, canary, startedAt, dataKey }: Commit,
+): Promise<BackupAnswer> => {
+  const { repository } = context;
+  const { stored, inventory, captured } = copy;
+  context.progress.phase('committing');
+  const sealed = async (key: string, content: Buffer): Promise<StoredObject> =>
+    repository.create(key, await sealBuffer(content, dataKey, sealContextOf(instruction, key)));
+  const inventoryObject = await sealed(inventoryKey(instruction), Buffer.from(JSON.stringify(checked.document)));
+  const engineLogObject = await sealed(engineLogKey(instruction), copy.engineLog);
+  await checkStored(context, [
+    ...stored.segments,
+    { object: inventoryObject, crc32: undefined },
+    { object: engineLogObject, crc32: undefined },
+  ]);
+
+  const binlog = parseBinlogPosition(captured.firstOf(engine.metadataFiles.binlog));
+  const { parent } = instruction;
+  const segments = stored.segments.map(({ object }) => object);
+  const unsigned: Omit<Manifest, 'mac'> = {
+    format: 'redoubt-manifest',
+    version: 1,
+    cluster: instruction.cluster,
+    chain: instruction.chain,
+    backup: instruction.backup,
+    seq: instruction.seq,
+    kind: parent === undefined ? 'full' : 'incremental',
+    ...(parent === undefined ? {} : { parent: { backup: parent.backup, manifestSha256: parent.manifestSha256 } }),
+    run: instruction.run,
+    fencingToken: instruction.fencingToken,
+    reason: instruction.reason,
+    host: instruction.host,
+    startedAt: startedAt.toISOString(),
+    endedAt: context.now().toISOString(),
+    agentVersion: context.agentVersion,
+    engine: { name: engine.name, version: version.version, series: version.series },
+    server: { identity: before.identity, version: before.version },
+    checkpoints: checked.checkpoints,
+    ...(binlog === undefined ? {} : { binlog }),
+    ...(canary === undefined ? {} : { canary }),
+    keys: {
+      data: instruction.keys.data,
+      ...(instruction.keys.transition === undefined ? {} : { transition: instruction.keys.transition }),
+    },
+    stream: {
+      format: 'xbstream',
+      compression: 'zstd',
+      encryption: 'sealed',
+      bytes: stored.bytes,
+      files: checked.document.files.length,
+      segmentBytes: stored.segmentBytes,
+    },
+    segments,
+    inventory: inventoryObject,
+    engineLog: engineLogObject,
+    restoredBytes: inventory.bytes,
+  };
+  const manifest = Buffer.from(encodeManifest(signManifest(unsigned, dataKey)));
+  // INV-6: who is not waited for any more must not commit.
+  await confirm();
+  context.signal.throwIfAborted();
+  const key = manifestKey(instruction);
+  await repository.create(key, manifest);
+
+  const objects = [...segments, inventoryObject, engineLogObject];
+  return {
+    kind: 'backup',
+    manifestKey: key,
+    manifestSha256: createHash('sha256').update(manifest).digest('hex'),
+    storedBytes: objects.reduce((sum, object) => sum + object.bytes, manifest.length),
+    streamBytes: stored.bytes,
+    seconds: context.progress.seconds(),
+  };
+};
+
+/** Asks the repository for every object: it must lie there with the size, and where the store sums, the checksum it was sent with. */
+const checkStored = async (
+  { repository }: RunContext,
+  sent: readonly { readonly object: StoredObject; readonly crc32: number | undefined }[],
+): Promise<void> => {
+  const rest = sent.values();
+  const worker = async (): Promise<void> => {
+    for (const { object, crc32 } of rest) {
+      const head = await repository.head(object.key, object.version);
+      if (head.bytes !== object.bytes)
+        throw new RedoubtError('UploadFailed', `${object.key} has ${head.bytes} bytes, ${object.bytes} were sent`);
+      if (crc32 !== undefined && head.crc32 !== undefined && head.crc32 !== crc32)
+        throw new RedoubtError('UploadFailed', `${object.key} has another checksum than was sent`);
+    }
+  };
+  await Promise.all(Array.from({ length: HEADS_AT_A_TIME }, worker));
+};
