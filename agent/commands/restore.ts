@@ -32,6 +32,11 @@ const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
 /** The lifeline kills an engine as its agent dies; this long it may take to be gone. */
 const ORPHAN_WAIT_MS = 15_000;
 
+/** What a restore meets on its host. */
+export interface RestoreHost {
+  readonly lookAtServer: LookAtServer;
+}
+
 /** Throws `InvalidInput` where something that is not ours has the name of the staging directory. */
 const checkStaging = async (staging: string): Promise<boolean> => {
   const found = await lstat(staging).catch(() => undefined);
@@ -115,10 +120,10 @@ const secondsOf = (context: RunContext): RestoreAnswer['seconds'] => ({ ...conte
  *
  * Throws the errors of core/errors.ts under "Restoring", and what repository, KMS and engine say.
  */
-export const restore = async (
+export const runRestore = async (
   instruction: RestoreInstruction,
   context: RunContext,
-  look: LookAtServer = lookAtServer,
+  host: RestoreHost = { lookAtServer },
 ): Promise<RestoreAnswer> => {
   context.progress.phase('probing');
   const target = await resolveTarget(instruction);
@@ -137,7 +142,7 @@ export const restore = async (
     journal,
     run: instruction.run,
     canary: manifest?.canary,
-    lookAtServer: look,
+    lookAtServer: host.lookAtServer,
     before,
     signal: context.signal,
     log: context.log,
@@ -151,7 +156,7 @@ export const restore = async (
   let before: ServerLook | undefined;
   if (!handingOver) {
     if (instruction.mode === 'prepare-only') await checkEmpty(target);
-    else before = await checkReplaceable(target, instruction.server, look);
+    else before = await checkReplaceable(target, instruction.server, host.lookAtServer);
   }
   const engine = engineOf(instruction.engine);
   const version = await engine.version(instruction.engineDirectory);

@@ -120,11 +120,7 @@ export const prepareStep = async (step: PrepareStep): Promise<void> => {
     const exit = await running.exited;
     step.signal.throwIfAborted();
     const verdict = engine.judge('prepare', exit, log);
-    if (verdict.kind === 'refused')
-      throw new RedoubtError(
-        verdict.code === 'EngineFailed' ? 'PrepareFailed' : verdict.code,
-        `${manifest.backup}: ${verdict.detail}`,
-      );
+    if (verdict.kind === 'refused') throw new RedoubtError(verdict.code, `${manifest.backup}: ${verdict.detail}`);
   }
 
   const fault = preparedFault(

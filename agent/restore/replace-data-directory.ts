@@ -1,4 +1,4 @@
-import { readdir, realpath, rmdir } from 'node:fs/promises';
+import { readdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ServerConfig } from '#core/cluster-config.ts';
 import { RedoubtError } from '#core/errors.ts';
@@ -7,7 +7,7 @@ import { asideName, carrySwap, checkOwner, giveAway, relabel, stagedData } from 
 import { beginSwap, reverseSwap, type Swap } from './journal.ts';
 import type { JournalStore } from './journal-store.ts';
 import { serverLogTail, serverRunsOn, startServer, stopServer } from './server-control.ts';
-import type { Target } from './target.ts';
+import { resolveReal, type Target } from './target.ts';
 
 /** A server as it answers at its socket. */
 export interface ServerLook {
@@ -27,7 +27,7 @@ const OUTSIDE = ['innodb_data_home_dir', 'innodb_log_group_home_dir', 'innodb_un
 
 const liesWithin = async (path: string, directory: string): Promise<boolean> => {
   if (path === '' || path === '.' || path === './') return true;
-  const real = await realpath(path.startsWith('/') ? path : join(directory, path)).catch(() => path);
+  const real = await resolveReal(path.startsWith('/') ? path : join(directory, path));
   return `${real}/`.startsWith(`${directory}/`);
 };
 
@@ -54,7 +54,7 @@ export const checkReplaceable = async (
       );
     return undefined;
   }
-  const dataDirectory = await realpath(look.variables.datadir ?? '').catch(() => look.variables.datadir ?? 'unknown');
+  const dataDirectory = await resolveReal(look.variables.datadir ?? '');
   if (dataDirectory !== target.directory)
     throw new RedoubtError(
       'DataDirectoryMismatch',
@@ -197,7 +197,7 @@ const startNew = async (
   }).catch((error: unknown) => ({ kind: 'failed' as const, why: `the run was ended: ${String(error)}` }));
   if (outcome.kind === 'failed') return outcome;
   const look = outcome.answer;
-  const dataDirectory = await realpath(look.variables.datadir ?? '').catch(() => 'an unknown directory');
+  const dataDirectory = await resolveReal(look.variables.datadir ?? '');
   if (dataDirectory !== target.directory)
     return { kind: 'failed', why: `the server that answers works on ${dataDirectory}` };
   if (canary !== undefined && !look.hasCanary)

@@ -22,7 +22,7 @@ const missing = (error: unknown): undefined => {
 };
 
 /** The real path of `path`, whose last parts need not exist. */
-const resolveReal = async (path: string): Promise<string> => {
+export const resolveReal = async (path: string): Promise<string> => {
   const real = await realpath(path).catch(missing);
   if (real !== undefined) return real;
   const parent = dirname(path);

@@ -3,7 +3,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { restore } from '#agent/commands/restore.ts';
+import { runRestore } from '#agent/commands/restore.ts';
+import { beginSwap, newJournal } from '#agent/restore/journal.ts';
+import { writeJournal } from '#agent/restore/journal-file.ts';
 import { processesUsing } from '#agent/restore/processes-using.ts';
 import type { RestoreInstruction } from '#core/agent-protocol.ts';
 import { RedoubtError } from '#core/errors.ts';
@@ -96,7 +98,7 @@ describe('an object in the repository', () => {
     fresh();
     const engineDirectory = lab.engineWith('touch "$HERE/ran"');
     await withObject(firstSegment(), tampered(firstSegment()), async () => {
-      await expect(restore(instruction({ engineDirectory }), lab.context())).rejects.toMatchObject({
+      await expect(runRestore(instruction({ engineDirectory }), lab.context())).rejects.toMatchObject({
         code: 'ObjectTampered',
       });
     });
@@ -110,7 +112,7 @@ describe('an object in the repository', () => {
     const key = firstSegment();
     await withObject(key, lab.repository.objects.get(key)?.subarray(0, -1), async () => {
       const fetched = await fetchedBy(() =>
-        expect(restore(instruction(), lab.context())).rejects.toMatchObject({ code: 'ObjectTampered' }),
+        expect(runRestore(instruction(), lab.context())).rejects.toMatchObject({ code: 'ObjectTampered' }),
       );
       expect(fetched.size).toBe(0);
     });
@@ -122,7 +124,7 @@ describe('an object in the repository', () => {
     const key = lab.taken[2]?.manifest.segments[0]?.key as string;
     await withObject(key, undefined, async () => {
       const fetched = await fetchedBy(() =>
-        expect(restore(instruction(), lab.context())).rejects.toMatchObject({
+        expect(runRestore(instruction(), lab.context())).rejects.toMatchObject({
           code: 'ObjectMissing',
           detail: expect.stringContaining(key),
         }),
@@ -136,7 +138,7 @@ describe('an object in the repository', () => {
     const [first, second] = lab.taken[0]?.manifest.segments ?? [];
     const swapped = lab.repository.objects.get(second?.key as string) as Buffer;
     await withObject(first?.key as string, swapped, async () => {
-      await expect(restore(instruction(), lab.context())).rejects.toMatchObject({ code: 'ObjectTampered' });
+      await expect(runRestore(instruction(), lab.context())).rejects.toMatchObject({ code: 'ObjectTampered' });
     });
   });
 
@@ -144,7 +146,7 @@ describe('an object in the repository', () => {
     fresh();
     const key = lab.taken[1]?.key as string;
     await withObject(key, tampered(key), async () => {
-      await expect(restore(instruction(), lab.context())).rejects.toMatchObject({ code: 'ManifestInvalid' });
+      await expect(runRestore(instruction(), lab.context())).rejects.toMatchObject({ code: 'ManifestInvalid' });
     });
   });
 
@@ -152,7 +154,7 @@ describe('an object in the repository', () => {
     fresh();
     const key = lab.taken[1]?.manifest.inventory.key as string;
     await withObject(key, tampered(key), async () => {
-      await expect(restore(instruction(), lab.context())).rejects.toMatchObject({ code: 'ObjectTampered' });
+      await expect(runRestore(instruction(), lab.context())).rejects.toMatchObject({ code: 'ObjectTampered' });
     });
     expect(existsSync(staging())).toBe(false);
   });
@@ -162,10 +164,10 @@ describe('an object in the repository', () => {
     const last = lab.taken[2]?.manifest.segments[0]?.key;
     lab.repository.failing = (operation, key) =>
       operation === 'get' && key === last ? new RedoubtError('RepositoryUnavailable', 'away') : undefined;
-    await expect(restore(instruction(), lab.context())).rejects.toMatchObject({ code: 'RepositoryUnavailable' });
+    await expect(runRestore(instruction(), lab.context())).rejects.toMatchObject({ code: 'RepositoryUnavailable' });
     expect(states()[2]).toBe('pending');
     lab.repository.failing = () => undefined;
-    const fetched = await fetchedBy(() => restore(instruction(), lab.context()));
+    const fetched = await fetchedBy(() => runRestore(instruction(), lab.context()));
     expect(fetched.has(2)).toBe(true);
     expect(fetched.size).toBeLessThan(3);
     await expectRestored();
@@ -177,23 +179,25 @@ describe('a target', () => {
     fresh();
     mkdirSync(directory);
     writeFileSync(join(directory, 'precious'), 'data');
-    await expect(restore(instruction(), lab.context())).rejects.toMatchObject({ code: 'TargetNotEmpty' });
+    await expect(runRestore(instruction(), lab.context())).rejects.toMatchObject({ code: 'TargetNotEmpty' });
     expect(readdirSync(directory)).toEqual(['precious']);
     expect(existsSync(staging())).toBe(false);
   });
 
   it('that a server runs on is left as it is', async () => {
     fresh();
-    await expect(restore(instruction({ directory: lab.server.dataDirectory }), lab.context())).rejects.toMatchObject({
-      code: 'TargetInUse',
-    });
+    await expect(runRestore(instruction({ directory: lab.server.dataDirectory }), lab.context())).rejects.toMatchObject(
+      {
+        code: 'TargetInUse',
+      },
+    );
     await expect(lab.server.query('SELECT 1')).resolves.toBeDefined();
   });
 
   it('that another restore works on is busy', async () => {
     fresh();
-    const first = restore(instruction(), lab.context());
-    await expect(restore(instruction(), lab.context())).rejects.toMatchObject({ code: 'HostBusy' });
+    const first = runRestore(instruction(), lab.context());
+    await expect(runRestore(instruction(), lab.context())).rejects.toMatchObject({ code: 'HostBusy' });
     await first;
     await expectRestored();
   });
@@ -203,7 +207,7 @@ describe('a target', () => {
     mkdirSync(directory);
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=512m', 'tmpfs', directory]);
     try {
-      await restore(instruction(), lab.context());
+      await runRestore(instruction(), lab.context());
       expect(readdirSync(directory)).not.toContain('.redoubt-restore');
       await using server = await lab.startOn(directory);
       expect(await lab.checksums(server)).toEqual(lab.taken.at(-1)?.checksums);
@@ -229,7 +233,7 @@ describe('a disk', () => {
   it('that is too small is named, with what is needed and what is free, before anything is downloaded', async () => {
     await onSmallDisk('70m', async () => {
       const fetched = await fetchedBy(() =>
-        expect(restore(instruction(), lab.context())).rejects.toMatchObject({
+        expect(runRestore(instruction(), lab.context())).rejects.toMatchObject({
           code: 'NotEnoughSpace',
           detail: expect.stringMatching(/GiB free.*needs .*GiB/),
         }),
@@ -248,7 +252,7 @@ describe('a disk', () => {
           execFileSync('fallocate', ['--length', '290m', filler]);
         return undefined;
       };
-      await expect(restore(instruction(), lab.context())).rejects.toMatchObject({ code: 'DiskFull' });
+      await expect(runRestore(instruction(), lab.context())).rejects.toMatchObject({ code: 'DiskFull' });
       expect(existsSync(filler)).toBe(true);
       expect(existsSync(staging())).toBe(false);
     });
@@ -259,11 +263,11 @@ describe('an engine', () => {
   it('that fails is named, with its last words, and its base is not used again', async () => {
     fresh();
     const engineDirectory = lab.engineWith('echo "mariadb-backup: Fatal error: it broke" >&2; exit 1');
-    await expect(restore(instruction({ engineDirectory }), lab.context())).rejects.toMatchObject({
+    await expect(runRestore(instruction({ engineDirectory }), lab.context())).rejects.toMatchObject({
       code: 'PrepareFailed',
       detail: expect.stringContaining('it broke'),
     });
-    const fetched = await fetchedBy(() => restore(instruction(), lab.context()));
+    const fetched = await fetchedBy(() => runRestore(instruction(), lab.context()));
     expect(fetched.has(0)).toBe(true);
     await expectRestored();
   });
@@ -271,7 +275,7 @@ describe('an engine', () => {
   it('that says OK and did nothing is found out', async () => {
     fresh();
     const engineDirectory = lab.engineWith('echo "[00] 2026-11-22 05:34:50 completed OK!" >&2; exit 0');
-    await expect(restore(instruction({ engineDirectory }), lab.context())).rejects.toMatchObject({
+    await expect(runRestore(instruction({ engineDirectory }), lab.context())).rejects.toMatchObject({
       code: 'PrepareIncomplete',
       detail: expect.stringContaining('backup_type is full-backuped'),
     });
@@ -284,7 +288,7 @@ describe('an engine', () => {
       // The engine's working directory is not its target, but its argument names that.
       '$REAL "$@" || exit; for a in "$@"; do case "$a" in --target-dir=*) rm -f "$(echo "$a" | cut -d= -f2)/app/t.ibd";; esac; done; exit 0',
     );
-    await expect(restore(instruction({ engineDirectory }), lab.context())).rejects.toMatchObject({
+    await expect(runRestore(instruction({ engineDirectory }), lab.context())).rejects.toMatchObject({
       code: 'PrepareIncomplete',
       detail: expect.stringContaining('app/t.ibd'),
     });
@@ -295,7 +299,7 @@ describe('an engine', () => {
     const engineDirectory = lab.engineWith(
       '$REAL "$@" 2>&1 | sed "s/End of log at LSN=.*/End of log at LSN=50000/" >&2; exit 0',
     );
-    await expect(restore(instruction({ engineDirectory }), lab.context())).rejects.toMatchObject({
+    await expect(runRestore(instruction({ engineDirectory }), lab.context())).rejects.toMatchObject({
       code: 'PrepareIncomplete',
       detail: expect.stringContaining('redo was applied up to LSN 50000'),
     });
@@ -304,7 +308,7 @@ describe('an engine', () => {
   it('that is not installed is named before anything is downloaded', async () => {
     fresh();
     const fetched = await fetchedBy(() =>
-      expect(restore(instruction({ engineDirectory: '/nonexistent' }), lab.context())).rejects.toMatchObject({
+      expect(runRestore(instruction({ engineDirectory: '/nonexistent' }), lab.context())).rejects.toMatchObject({
         code: 'EngineMissing',
       }),
     );
@@ -330,7 +334,7 @@ describe('an agent that is killed', () => {
     child.kill('SIGKILL');
     await ended;
     await until(async () => (await processesUsing(staging())).length === 0);
-    const fetched = await fetchedBy(() => restore(instruction(), lab.context()));
+    const fetched = await fetchedBy(() => runRestore(instruction(), lab.context()));
     expect([...fetched].sort()).toEqual([0, 1]);
     await expectRestored();
   });
@@ -343,7 +347,7 @@ describe('an agent that is killed', () => {
     await until(() => states()[1] === 'extracted');
     child.kill('SIGKILL');
     await ended;
-    const fetched = await fetchedBy(() => restore(instruction(), lab.context()));
+    const fetched = await fetchedBy(() => runRestore(instruction(), lab.context()));
     expect(fetched.has(0)).toBe(true);
     expect(fetched.has(1)).toBe(false);
     await expectRestored();
@@ -356,7 +360,7 @@ describe('an agent that is killed', () => {
     await until(() => states()[1] === 'prepared');
     child.kill('SIGKILL');
     await ended;
-    const fetched = await fetchedBy(() => restore(instruction(), lab.context()));
+    const fetched = await fetchedBy(() => runRestore(instruction(), lab.context()));
     expect([...fetched]).toEqual([2]);
     await expectRestored();
   });
@@ -368,9 +372,31 @@ describe('an agent that is killed', () => {
     await until(() => states()[1] === 'prepared');
     child.kill('SIGKILL');
     await ended;
-    await restore(instruction({ upTo: 0 }), lab.context());
+    await runRestore(instruction({ upTo: 0 }), lab.context());
     await using server = await lab.startOn(directory);
     expect(await lab.checksums(server)).toEqual(lab.taken[0]?.checksums);
+  });
+});
+
+describe('an agent that was killed after the directory was ready', () => {
+  it('is answered as done by the next run, which only cleans up', async () => {
+    fresh();
+    await runRestore(instruction(), lab.context());
+    // What a crash between the rename and the removal of the staging directory leaves.
+    mkdirSync(staging(), { mode: 0o700 });
+    const journalOf = newJournal(instruction().run, directory, instruction().steps);
+    await writeJournal(
+      staging(),
+      beginSwap(
+        { ...journalOf, steps: journalOf.steps.map((step) => ({ ...step, state: 'prepared' })) },
+        { mode: 'prepare-only', aside: undefined, serverRan: false },
+      ),
+    );
+    const fetched = await fetchedBy(async () =>
+      expect(await runRestore(instruction(), lab.context())).toMatchObject({ kind: 'restore', directory }),
+    );
+    expect(fetched.size).toBe(0);
+    await expectRestored();
   });
 });
 
@@ -380,13 +406,13 @@ describe('a run that is told to stop', () => {
     const stop = new AbortController();
     const reason = new RedoubtError('RunCancelled', 'the execution was aborted');
     const engineDirectory = lab.engineWith('touch "$HERE/ran"; sleep 600');
-    const running = restore(instruction({ engineDirectory }), lab.context({ signal: stop.signal }));
+    const running = runRestore(instruction({ engineDirectory }), lab.context({ signal: stop.signal }));
     running.catch(() => undefined);
     await until(() => existsSync(join(engineDirectory, 'ran')));
     stop.abort(reason);
     await expect(running).rejects.toBe(reason);
     expect(await processesUsing(staging())).toEqual([]);
-    await restore(instruction(), lab.context());
+    await runRestore(instruction(), lab.context());
     await expectRestored();
   });
 });

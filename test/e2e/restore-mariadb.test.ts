@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { restore } from '#agent/commands/restore.ts';
+import { runRestore } from '#agent/commands/restore.ts';
 import { RestoreLab } from '#test/agent/restore/restore-lab.ts';
 
 let lab: RestoreLab;
@@ -56,7 +56,7 @@ afterAll(async () => {
 describe('a restore of a full and two increments to a ready directory', () => {
   it.each([2, 1, 0])('has every table as it was when backup %i was taken', async (upTo) => {
     const directory = nextTarget();
-    const answer = await restore(lab.instruction({ directory, upTo }), lab.context());
+    const answer = await runRestore(lab.instruction({ directory, upTo }), lab.context());
     expect(answer).toMatchObject({ kind: 'restore', backup: lab.taken[upTo]?.manifest.backup, directory });
     expect(existsSync(join(lab.directory, `.redoubt-restore-restored-${target}`))).toBe(false);
     expect(readdirSync(directory)).toContain('xtrabackup_binlog_info');

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { restore } from '#agent/commands/restore.ts';
+import { runRestore } from '#agent/commands/restore.ts';
 import type { RunContext } from '#agent/commands/run-context.ts';
 import { restoreInstructionSchema } from '#core/agent-protocol.ts';
 import { MemoryRepository } from '#test/doubles/memory-repository.ts';
@@ -46,5 +46,5 @@ const context: RunContext = {
 };
 // Something must keep the process alive while it hangs.
 setInterval(() => undefined, 1000);
-await restore(restoreInstructionSchema.parse(spec.instruction), context);
+await runRestore(restoreInstructionSchema.parse(spec.instruction), context);
 process.exit(0);

@@ -13,6 +13,7 @@ import { storeStream } from '#agent/stream/store-stream.ts';
 import { XbstreamReader } from '#agent/stream/xbstream-reader.ts';
 import { type RestoreInstruction, restoreInstructionSchema } from '#core/agent-protocol.ts';
 import { type Checkpoints, parseCheckpoints } from '#core/checkpoints.ts';
+import type { ServerControl } from '#core/cluster-config.ts';
 import { type BackupId, chainIdSchema, clusterIdSchema, newBackupId, runIdSchema } from '#core/ids.ts';
 import { encodeManifest, type Manifest, type StoredObject } from '#core/manifest.ts';
 import { dataKeyOf, engineLogKey, inventoryKey, manifestKey } from '#core/object-keys.ts';
@@ -264,6 +265,27 @@ export class RestoreLab {
       { mode: 0o755 },
     );
     return directory;
+  }
+
+  /**
+   * The server's own start and stop, as a cluster file would name them. `refuse` is a shell condition on the data directory `$D` under which
+   * the server does not start.
+   */
+  control(refuse = 'false'): Extract<ServerControl, { kind: 'command' }> {
+    const { dataDirectory, socket, directory } = this.server;
+    const script = join(directory, 'start.sh');
+    const pidFile = join(directory, 'controlled.pid');
+    writeFileSync(
+      script,
+      `#!/bin/sh\nD='${dataDirectory}'\nif ${refuse}; then echo 'the server refuses to start' >&2; exit 3; fi\n` +
+        `mariadbd --no-defaults --user=root --datadir="$D" --socket='${socket}' --pid-file='${pidFile}' --log-error='${join(directory, 'controlled.log')}' --skip-networking --innodb-buffer-pool-size=64M --log-bin=binlog --server-id=1 </dev/null >/dev/null 2>&1 &\n`,
+      { mode: 0o755 },
+    );
+    return {
+      kind: 'command',
+      start: [script],
+      stop: ['/bin/sh', '-c', `kill $(cat '${pidFile}' '${join(directory, 'mysqld.pid')}' 2>/dev/null)`],
+    };
   }
 
   /** A second server on a restored directory. */
