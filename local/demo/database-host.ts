@@ -50,14 +50,17 @@ export class DatabaseHost {
   /** User and password of the backup user; readable by its owner only. */
   readonly optionFile: string;
   readonly control: string;
-  readonly #socketDirectory: string;
+  /** A short path, for sockets. */
+  readonly socketDirectory: string;
+  /** The user of the operating system that the server runs as. */
+  readonly owner = userInfo().username;
 
   private constructor(directory: string) {
     this.directory = directory;
     this.dataDirectory = join(directory, 'data');
     // A socket's path has at most 107 bytes; a clone may lie deep.
-    this.#socketDirectory = mkdtempSync(join(tmpdir(), 'redoubt-'));
-    this.socket = join(this.#socketDirectory, 'mysql.sock');
+    this.socketDirectory = mkdtempSync(join(tmpdir(), 'redoubt-'));
+    this.socket = join(this.socketDirectory, 'mysql.sock');
     this.optionFile = join(directory, 'backup-user.cnf');
     this.control = join(directory, 'server-control');
   }
@@ -66,12 +69,11 @@ export class DatabaseHost {
   static async create(directory: string): Promise<DatabaseHost> {
     mkdirSync(directory, { recursive: true });
     const host = new DatabaseHost(directory);
-    const user = userInfo().username;
     writeFileSync(
       join(directory, 'my.cnf'),
       [
         '[mariadbd]',
-        `user=${user}`,
+        `user=${host.owner}`,
         `datadir=${host.dataDirectory}`,
         `socket=${host.socket}`,
         `pid-file=${join(directory, 'mariadbd.pid')}`,
@@ -87,7 +89,7 @@ export class DatabaseHost {
     writeFileSync(host.control, controlScript(directory, host.socket), { mode: 0o755 });
     await run('mariadb-install-db', [
       '--no-defaults',
-      `--user=${user}`,
+      `--user=${host.owner}`,
       `--datadir=${host.dataDirectory}`,
       '--auth-root-authentication-method=normal',
       '--skip-test-db',
@@ -138,7 +140,7 @@ export class DatabaseHost {
   }
 
   removeSocketDirectory(): void {
-    rmSync(this.#socketDirectory, { recursive: true, force: true });
+    rmSync(this.socketDirectory, { recursive: true, force: true });
   }
 
   /** With the privileges that docs/runbook.md names, and no more. */
