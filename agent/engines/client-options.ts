@@ -5,7 +5,6 @@ import { RedoubtError } from '#core/errors.ts';
  * file can hold.
  */
 const quoted = (name: string, value: string): string => {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
   if (/[\0\n\r]/.test(value))
     throw new RedoubtError('InvalidInput', `the ${name} has a line break or a zero byte in it`);
   return `"${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;

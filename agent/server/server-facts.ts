@@ -25,7 +25,7 @@ export interface ServerFacts {
   readonly lsn: Lsn;
   /** Absent where the server writes no binary log. */
   readonly binlog?: BinlogPosition;
-  /** Everything the server has executed: a GTID set (MySQL), or the binlog state and replica position (MariaDB); may be empty. */
+  /** What the server has executed: a GTID set (MySQL), or the binlog state and, after `|`, the replica position (MariaDB); see `gtidContained`. */
   readonly gtid: string;
   readonly readOnly: boolean;
   readonly tablespaces: readonly Tablespace[];
