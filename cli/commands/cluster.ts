@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { stringify } from 'yaml';
+import type { ApplyClusterAnswer } from '#core/catalog-queries.ts';
 import { answer, type CliContext, globalOptions } from '../cli-context.ts';
 import { parseClusterId } from '../parse-arguments.ts';
 import { formatBytes } from '../show/format-bytes.ts';
@@ -20,14 +21,17 @@ const applyCommand = (context: CliContext): Command =>
       const file = await context.readText(options.file);
       const controlPlane = await context.find(globalOptions(command));
       const applied = await controlPlane.apply(file, options.dryRun);
-      const verb = options.dryRun ? 'would change' : 'changed';
-      const { cluster } = applied.config;
-      const text =
-        applied.changes.length === 0
-          ? `${cluster}: nothing to change`
-          : [`${cluster}: ${verb}`, ...applied.changes.map((change) => `  ${change}`)].join('\n');
-      answer(context, command, applied, text);
+      answer(context, command, applied, appliedText(applied, options.dryRun));
     });
+
+const appliedText = ({ config, changes }: ApplyClusterAnswer, dryRun: boolean): string => {
+  const { cluster } = config;
+  if (changes.length === 0) return `${cluster}: nothing to change`;
+  // A cluster's name never changes, so where it is among the changes there was no such cluster before.
+  const isNew = changes.some((change) => change.startsWith('cluster: '));
+  if (isNew && !dryRun) return `${cluster}: registered; see redoubt cluster show ${cluster}`;
+  return [`${cluster}: ${dryRun ? 'would change' : 'changed'}`, ...changes.map((change) => `  ${change}`)].join('\n');
+};
 
 const showCommand = (context: CliContext): Command =>
   new Command('show')

@@ -41,8 +41,8 @@ describe('finding the control plane', () => {
   });
 
   it.each([
-    ['AccessDeniedException', {}, 'AccessDenied', 126],
-    ['CredentialsProviderError', {}, 'AccessDenied', 126],
+    ['AccessDeniedException', {}, 'AccessDenied', 119],
+    ['CredentialsProviderError', {}, 'AccessDenied', 119],
     ['Error', { code: 'ECONNREFUSED' }, 'ControlPlaneUnreachable', 125],
     ['SomethingNew', {}, 'Unexpected', 199],
   ])('calls AWS’s %s %o by the name %s', async (name, facts, code, exit) => {
@@ -109,6 +109,13 @@ describe('cluster apply', () => {
     expect(invocations()).toEqual([
       { functionName: 'redoubt-apply-cluster', input: { file: files['shop.yaml'], dryRun: false } },
     ]);
+  });
+
+  it('says in one line that a cluster is new', async () => {
+    givenAnswers({ config, changes: ['cluster: "shop"', 'policy.fullEveryDays: 7'] });
+    expect((await redoubt('cluster apply -f shop.yaml', { files })).out).toBe(
+      'shop: registered; see redoubt cluster show shop',
+    );
   });
 
   it('with --dry-run only asks what would change', async () => {
