@@ -2,7 +2,8 @@
  * The closed set of everything that can go wrong, by name. The same name is the thrower's code, the Step Functions error
  * a `Catch` matches, the agent's exit code and the section of docs/runbook.md.
  *
- * - `exit`: the agent's and the CLI's exit code; unique, 10–199 (below are Node's and the shell's, above are signals').
+ * - `exit`: the agent's and the CLI's exit code; unique, 10–125 or 199 (below are Node's, 126 and 127 the shell's, from 128 on
+ *   those of signals).
  * - `retryable`: the same request may succeed later without anybody changing anything.
  * - `fallsBack`: the chain cannot go on, but a new full can be taken: done once, in the same execution.
  */
@@ -282,7 +283,7 @@ const KINDS = {
     hint: 'No control plane of that name in this account and region: check credentials, region and --name, or deploy it.',
   },
   AccessDenied: {
-    exit: 126,
+    exit: 119,
     retryable: false,
     hint: 'The credentials are missing, expired or may not do what the detail names: check AWS_PROFILE, the login and its policy.',
   },

@@ -12,14 +12,26 @@ const distance = (from: string, to: string): number => {
   return previous[to.length] ?? 0;
 };
 
-/** More changes than a third of the word, and it is another word. */
-const FARTHEST = 1 / 3;
+/** More changes than this part of a word, and another one was meant. */
+const FARTHEST = 0.4;
 
-/** The word that was probably meant, if one is near enough. Case and separators do not count. */
+/** Fewer letters are no beginning of anything in particular. */
+const SHORTEST_BEGINNING = 3;
+
+/** The word that was probably meant, if one is near enough or begins like this. Case and separators do not count. */
 export const nearestWord = (word: string, words: readonly string[]): string | undefined => {
   const plain = (text: string) => text.toLowerCase().replaceAll(/[-_ ]/g, '');
+  const written = plain(word);
   const [best] = words
-    .map((candidate) => ({ candidate, changes: distance(plain(word), plain(candidate)) }))
+    .map((candidate) => {
+      const meant = plain(candidate);
+      const isBeginning = written.length >= SHORTEST_BEGINNING && meant.startsWith(written);
+      return {
+        candidate,
+        changes: isBeginning ? 0 : distance(written, meant),
+        limit: Math.ceil(meant.length * FARTHEST),
+      };
+    })
     .sort((a, b) => a.changes - b.changes);
-  return best && best.changes <= Math.max(1, Math.floor(best.candidate.length * FARTHEST)) ? best.candidate : undefined;
+  return best && best.changes <= best.limit && best.changes < written.length ? best.candidate : undefined;
 };

@@ -1,0 +1,150 @@
+import type { BackupInstruction } from '#core/agent-protocol.ts';
+import type { Lease } from '#core/catalog-records.ts';
+import type { ClusterConfig } from '#core/cluster-config.ts';
+import { type RunId, runIdSchema } from '#core/ids.ts';
+import type { Manifest } from '#core/manifest.ts';
+import type { BackupAddress } from '#core/object-keys.ts';
+import type { Random } from '#core/ports/random.ts';
+import { askHost } from '#functions/ask-host/ask-host.ts';
+import { type PlannedBackup, planBackup, plannedBackupSchema } from '#functions/plan-backup/plan-backup.ts';
+import { recordBackup } from '#functions/record-backup/record-backup.ts';
+import type { SettleRequest } from '#functions/settle-run/settle-request.ts';
+import { settleRun } from '#functions/settle-run/settle-run.ts';
+import { type FakeClock, fakeClock } from '../doubles/fake-clock.ts';
+import { fakeExecutions } from '../doubles/fake-executions.ts';
+import { fakeHosts } from '../doubles/fake-hosts.ts';
+import { fakeKeys } from '../doubles/fake-keys.ts';
+import { fakeSchedules } from '../doubles/fake-schedules.ts';
+import { inMemoryBucket } from '../doubles/in-memory-bucket.ts';
+import { type Catalog, inMemoryCatalog } from '../doubles/in-memory-catalog.ts';
+import { recordedLog } from '../doubles/recorded-log.ts';
+import { type SampleBackup, SHOP, sampleBackup, sampleCluster, sampleObjects } from '../doubles/sample-manifest.ts';
+
+export const runId = (name: string): RunId => runIdSchema.parse(name);
+
+export const executionOf = (run: string): string =>
+  `arn:aws:states:us-east-1:111122223333:execution:redoubt-back-up-a-cluster:${run}`;
+
+export const tokenOf = (run: string): string => `task-token-of-${run}`;
+
+const countingRandom = (): Random => {
+  let count = 0;
+  return {
+    hex: (bytes) => {
+      count += 1;
+      return count.toString(16).padStart(bytes * 2, '0');
+    },
+  };
+};
+
+export interface ControlPlaneOptions {
+  readonly config?: ClusterConfig;
+  readonly catalog?: Catalog;
+  readonly clock?: FakeClock;
+}
+
+/** The functions over fakes, with one cluster applied, and an agent that does as it is told. */
+export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) => {
+  const catalog = options.catalog ?? inMemoryCatalog();
+  const hosts = fakeHosts();
+  const deps = {
+    ...catalog,
+    hosts,
+    commands: hosts,
+    repository: inMemoryBucket(),
+    keys: fakeKeys(),
+    executions: fakeExecutions(),
+    schedules: fakeSchedules(),
+    clock: options.clock ?? fakeClock(),
+    random: countingRandom(),
+    log: recordedLog(),
+    heartbeatSeconds: 60,
+  };
+  await catalog.clusters.put(options.config ?? sampleCluster());
+
+  const plan = async (
+    run: string,
+    input: Partial<Parameters<typeof planBackup>[1]> = {},
+  ): Promise<PlannedBackup & { readonly decoded: Omit<BackupInstruction, 'taskToken'> }> => {
+    const planned = await planBackup(deps, {
+      cluster: SHOP,
+      kind: 'auto',
+      run: runId(run),
+      execution: executionOf(run),
+      attempt: 1,
+      ...input,
+    });
+    return { ...planned, decoded: plannedBackupSchema.parse(planned.instruction) };
+  };
+
+  const ask = async (run: string, planned: PlannedBackup): Promise<void> => {
+    deps.executions.waiting.add(tokenOf(run));
+    await askHost(deps, {
+      taskToken: tokenOf(run),
+      instruction: plannedBackupSchema.parse(planned.instruction),
+      agentDirectory: planned.agentDirectory,
+    });
+  };
+
+  /** Puts the backup's objects and its manifest into the repository, as the agent does. */
+  const commit = (instruction: Omit<BackupInstruction, 'taskToken'>, facts: Partial<Manifest> = {}): SampleBackup => {
+    const at = addressOf(instruction);
+    upload(at);
+    const backup = sampleBackup(at, {
+      ...(instruction.parent && { tip: instruction.parent }),
+      run: instruction.run,
+      fencingToken: instruction.fencingToken,
+      host: instruction.host,
+      reason: instruction.reason,
+      keys: { data: instruction.keys.data },
+      ...facts,
+    });
+    deps.repository.objects.set(backup.key, backup.text);
+    return backup;
+  };
+
+  const upload = (at: BackupAddress): void => {
+    for (const [key, text] of sampleObjects(at)) deps.repository.objects.set(key, text);
+  };
+
+  const record = (run: string, backup: SampleBackup) =>
+    recordBackup(deps, {
+      run: runId(run),
+      answer: {
+        kind: 'backup',
+        manifestKey: backup.key,
+        manifestSha256: backup.sha256,
+        storedBytes: 100,
+        streamBytes: 4096,
+        seconds: {},
+      },
+    });
+
+  const settle = (run: string, request: Partial<SettleRequest> = {}) =>
+    settleRun(deps, { run: runId(run), outcome: 'succeeded', ...request });
+
+  /** One whole run; what it backed up. */
+  const backUp = async (run: string, input: Parameters<typeof plan>[1] = {}): Promise<SampleBackup> => {
+    const planned = await plan(run, input);
+    await ask(run, planned);
+    const backup = commit(planned.decoded);
+    await record(run, backup);
+    await settle(run);
+    deps.executions.ended.add(executionOf(run));
+    deps.clock.advance(60_000);
+    return backup;
+  };
+
+  const lease = (): Promise<Lease | undefined> => deps.leases.get(SHOP);
+
+  return { ...deps, deps, plan, ask, commit, upload, record, settle, backUp, lease };
+};
+
+export type ControlPlaneUnderTest = Awaited<ReturnType<typeof controlPlaneUnderTest>>;
+
+export const addressOf = ({ cluster, chain, seq, backup }: BackupAddress): BackupAddress => ({
+  cluster,
+  chain,
+  seq,
+  backup,
+});
