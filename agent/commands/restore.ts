@@ -102,9 +102,11 @@ const undoHandOver = async (request: ReplaceRequest, swap: Swap): Promise<void> 
     // Where the new directory was in its place already, its server may be in use by now: that one stays, and the old one where it is.
     const staged = (await readdir(stepDirectory(target.staging, 0)).catch(() => undefined)) !== undefined;
     if (staged || swap.direction === 'out') {
-      log('An earlier restore was interrupted while it replaced the data directory: putting the old one back.');
+      log(
+        '[Repairing] An earlier restore was interrupted while it replaced the data directory: putting the old one back.',
+      );
       const problem = await putOldBack(request);
-      if (problem !== undefined) log(`The old server did not start: ${problem}.`);
+      if (problem !== undefined) log(`[Repairing] The old server did not start: ${problem}.`);
     }
   }
   await rm(target.staging, { recursive: true, force: true });
@@ -202,13 +204,13 @@ export const runRestore = async (
     if (instruction.mode === 'prepare-only') {
       await handOverPrepared(target, instruction, journal);
       await rm(target.staging, { recursive: true, force: true });
-      context.log(`${target.directory} is ready.`);
+      context.log(`[Ready] ${target.directory}`);
       return { ...answer, seconds: secondsOf(context) };
     }
     try {
       const { movedAside, serverVersion } = await replaceDataDirectory(replaceRequest(journal, before, last));
       await rm(target.staging, { recursive: true, force: true });
-      context.log(`The restored server runs ${serverVersion}.`);
+      context.log(`[Checked] The restored server runs ${serverVersion}.`);
       return {
         ...answer,
         serverVersion,

@@ -90,7 +90,7 @@ export const applySteps = async (request: ApplyRequest): Promise<void> => {
       const inventory = await inventoryOf(index, manifest);
       if (index === 0) context.progress.phase('preparing');
       context.progress.step(index + 1, manifests.length);
-      context.log(`Applying ${manifest.backup} (${index + 1} of ${manifests.length}).`);
+      context.log(`[Applying] ${manifest.backup} (${index + 1} of ${manifests.length})`);
       const last = index === manifests.length - 1;
       await journal.change((current) => advance(current, { kind: 'prepare', step: index, last }));
       const increment = index === 0 ? undefined : stepDirectory(staging, index);

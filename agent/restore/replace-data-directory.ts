@@ -42,8 +42,11 @@ export const checkReplaceable = async (
   lookAtServer: LookAtServer,
 ): Promise<ServerLook | undefined> => {
   await checkOwner(server.owner);
-  // A server that refuses the user of the option file can still be stopped and replaced; it only tells nothing.
-  const look = await lookAtServer(server, undefined).catch(() => undefined);
+  const look = await lookAtServer(server, undefined).catch((error: unknown) => {
+    // A server that refuses the user of the option file can still be stopped and replaced; it only tells nothing.
+    if (error instanceof RedoubtError && error.code === 'ServerAccessDenied') return undefined;
+    throw error;
+  });
   if (look === undefined) {
     const names = new Set(await readdir(target.directory).catch(() => []));
     const hasRedo = names.has('ib_logfile0') || names.has('#innodb_redo');
@@ -154,7 +157,9 @@ export const replaceDataDirectory = async (request: ReplaceRequest): Promise<Rep
   if (!(await isOver(target))) {
     await stopServer(server, target.directory);
     await carrySwap(target, swap);
-    request.log(swap.aside === undefined ? 'The directory is in place.' : `The old directory is now ${swap.aside}.`);
+    request.log(
+      `[Replaced] ${target.directory}${swap.aside === undefined ? '' : `; the old one is now ${swap.aside}`}`,
+    );
   }
   await relabel(target.directory);
 

@@ -44,6 +44,7 @@ export class RestoreLab {
 
   static async create(): Promise<RestoreLab> {
     const lab = new RestoreLab();
+    writeFileSync(join(lab.directory, 'client.cnf'), '[client]\nuser=root\n', { mode: 0o600 });
     lab.server = await startMariadb({
       directory: join(lab.directory, 'source'),
       options: ['--log-bin=binlog', '--server-id=1'],
