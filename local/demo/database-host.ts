@@ -150,7 +150,7 @@ export class DatabaseHost {
     const connection = await this.connect();
     try {
       await connection.query("CREATE USER 'redoubt'@'localhost' IDENTIFIED BY ?", [password]);
-      await connection.query("GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR ON *.* TO 'redoubt'@'localhost'");
+      await connection.query("GRANT RELOAD, PROCESS, BINLOG MONITOR, BINLOG ADMIN ON *.* TO 'redoubt'@'localhost'");
       await connection.query("GRANT CREATE, SELECT, INSERT, DELETE ON redoubt.* TO 'redoubt'@'localhost'");
     } finally {
       await connection.end();
