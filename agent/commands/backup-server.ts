@@ -10,10 +10,9 @@ export interface BackupServer {
   /** Throws `DataDirectoryMismatch` where the directory of the cluster file is not this server's. */
   probe(): Promise<ServerFacts>;
   /** Throws `PrivilegesMissing`, naming them. */
-  checkPrivileges(facts: ServerFacts, engine: EngineVersion): Promise<void>;
+  checkPrivileges(engine: EngineVersion): Promise<void>;
   /** The canary row named after `backup`. */
   canaryOf(backup: BackupId): Promise<Canary | 'absent'>;
   /** Durable once this resolves. */
   writeCanary(canary: Canary, facts: ServerFacts): Promise<'written' | 'read-only'>;
-  close(): Promise<void>;
 }

@@ -81,33 +81,22 @@ export const runBackup = async (
   context.progress.phase('probing');
   const version = await host.engine.version(instruction.engineDirectory);
   const server = await host.openServer(instruction);
+  const before = await refuseEarly(instruction, host.engine, version, server);
+  context.signal.throwIfAborted();
+  context.log(
+    `${host.engine.name} ${version.version}, server ${before.version} at LSN ${before.lsn}, ${before.tablespaces.length} tablespaces`,
+  );
+  const dataKey = await context.openKey(instruction.keys.data);
   try {
-    const before = await refuseEarly(instruction, host.engine, version, server);
-    context.signal.throwIfAborted();
-    context.log(
-      `${host.engine.name} ${version.version}, server ${before.version} at LSN ${before.lsn}, ${before.tablespaces.length} tablespaces`,
-    );
-    const dataKey = await context.openKey(instruction.keys.data);
-    try {
-      const wanted = { backup: instruction.backup, writtenAt: context.now().toISOString() };
-      const canary = (await server.writeCanary(wanted, before)) === 'written' ? wanted : undefined;
-      const copy = await copyServer(instruction, context, host, version, server, before, dataKey.bytes);
-      context.progress.phase('checking');
-      const checked = await checkCopy(instruction, host.engine, server, before, copy);
-      return await commit(instruction, context, host, {
-        copy,
-        checked,
-        before,
-        version,
-        canary,
-        startedAt,
-        dataKey: dataKey.bytes,
-      });
-    } finally {
-      dataKey.destroy();
-    }
+    const wanted = { backup: instruction.backup, writtenAt: context.now().toISOString() };
+    const canary = (await server.writeCanary(wanted, before)) === 'written' ? wanted : undefined;
+    const copy = await copyServer(instruction, context, host, version, server, before, dataKey.bytes);
+    context.progress.phase('checking');
+    const checked = await checkCopy(instruction, host.engine, server, before, copy);
+    const done = { copy, checked, before, version, canary, startedAt, dataKey: dataKey.bytes };
+    return await commit(instruction, context, host, done);
   } finally {
-    await server.close().catch(() => undefined);
+    dataKey.destroy();
   }
 };
 
@@ -119,7 +108,7 @@ const refuseEarly = async (
 ): Promise<ServerFacts> => {
   const facts = await server.probe();
   engine.checkSuits(version, facts);
-  await server.checkPrivileges(facts, version);
+  await server.checkPrivileges(version);
   if (parent === undefined) return facts;
   const descent = judgeDescent(parent, {
     identity: facts.identity,

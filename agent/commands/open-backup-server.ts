@@ -1,8 +1,26 @@
 import type { BackupInstruction } from '#core/agent-protocol.ts';
-import { RedoubtError } from '#core/errors.ts';
+import { readCanary, writeCanary } from '../server/canary.ts';
+import { checkPrivileges } from '../server/check-privileges.ts';
+import { readCredentials } from '../server/option-file.ts';
+import { probeServer } from '../server/probe-server.ts';
+import { ServerConnection } from '../server/server-connection.ts';
 import type { BackupServer } from './backup-server.ts';
 
-/** Completed below. */
-export const openBackupServer = async (_instruction: BackupInstruction): Promise<BackupServer> => {
-  throw new RedoubtError('ServerUnreachable', 'not connected yet');
+/**
+ * The server of the instruction, with the user of the host's option file. A connection for each question: hours pass between
+ * the first and the last, and idle connections do not last. Throws `InvalidInput` where the option file cannot be used.
+ */
+export const openBackupServer = async ({ server, engine: name }: BackupInstruction): Promise<BackupServer> => {
+  const credentials = readCredentials(server.optionFile);
+  const ask = async <T>(question: (connection: ServerConnection) => Promise<T>): Promise<T> => {
+    await using connection = await ServerConnection.open(server.socket, credentials);
+    return await question(connection);
+  };
+  return {
+    credentials,
+    probe: () => ask((connection) => probeServer(connection, server)),
+    checkPrivileges: (engine) => ask((connection) => checkPrivileges(connection, { name, series: engine.series })),
+    canaryOf: (backup) => ask((connection) => readCanary(connection, backup)),
+    writeCanary: (canary, facts) => ask((connection) => writeCanary(connection, facts, canary)),
+  };
 };

@@ -2,6 +2,18 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { RedoubtError } from '#core/errors.ts';
 import type { Task } from './task.ts';
 
+export interface Clock {
+  /** Milliseconds of a clock that only goes forward. */
+  now(): number;
+  /** Rejects once the signal is aborted. */
+  sleep(milliseconds: number, signal: AbortSignal): Promise<void>;
+}
+
+const systemClock: Clock = {
+  now: () => performance.now(),
+  sleep: (milliseconds, signal) => sleep(milliseconds, undefined, { signal }),
+};
+
 export interface HeartbeatOptions {
   readonly task: Pick<Task, 'heartbeat'>;
   /** After this long without a heartbeat the workflow goes on without us. */
@@ -10,6 +22,7 @@ export interface HeartbeatOptions {
   readonly signal: AbortSignal;
   /** Called once, when the run must end: its task is gone, or would be by now for all we know. */
   readonly onLost: (error: RedoubtError) => void;
+  readonly clock?: Clock;
 }
 
 /**
@@ -17,14 +30,20 @@ export interface HeartbeatOptions {
  * perhaps started another one: everything must stop at once. A network that is down is borne for as long as the workflow
  * bears it; then it has given up too.
  */
-export const keepBeating = async ({ task, heartbeatSeconds, signal, onLost }: HeartbeatOptions): Promise<void> => {
+export const keepBeating = async ({
+  task,
+  heartbeatSeconds,
+  signal,
+  onLost,
+  clock = systemClock,
+}: HeartbeatOptions): Promise<void> => {
   const pause = (heartbeatSeconds * 1000) / 3;
-  let heardAt = performance.now();
+  let heardAt = clock.now();
   while (!signal.aborted) {
     // Not cut off by the next one: each has its own time, and the workflow counts from when it hears.
     const beat = await task.heartbeat(AbortSignal.any([signal, AbortSignal.timeout(pause)]));
     if (signal.aborted) return;
-    const now = performance.now();
+    const now = clock.now();
     if (beat === 'heard') heardAt = now;
     if (beat === 'gone') {
       onLost(new RedoubtError('RunCancelled', 'the workflow does not wait for this run any more'));
@@ -34,6 +53,6 @@ export const keepBeating = async ({ task, heartbeatSeconds, signal, onLost }: He
       onLost(new RedoubtError('RunCancelled', `no heartbeat got through for ${heartbeatSeconds} seconds`));
       return;
     }
-    await sleep(pause, undefined, { signal }).catch(() => undefined);
+    await clock.sleep(pause, signal).catch(() => undefined);
   }
 };

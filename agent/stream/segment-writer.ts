@@ -72,28 +72,43 @@ export class SegmentWriter {
     return { object: version === undefined ? object : { ...object, version }, crc32: this.#crc32 };
   }
 
-  /** Leaves nothing of it in the repository. Never throws. */
+  /** Leaves nothing of it in the repository; the signal must be aborted. Never throws. */
   async abort(): Promise<void> {
-    this.#seal.destroy();
-    // A part still on its way would survive the abort; both settle, because the signal is aborted by now.
+    // Ended, not destroyed: the SDK's inner streams throw where nobody can catch it when one of them is closed early.
+    this.#seal.end();
+    // A part still on its way would survive the abort; all of them settle, because the signal is aborted.
     await Promise.allSettled([this.#pump, ...this.#sending]);
     const upload = await this.#upload.catch(() => undefined);
     await upload?.abort();
   }
 
   async #run(): Promise<void> {
+    const { signal } = this.#deps;
+    let failure: { readonly error: unknown } | undefined;
     for await (const piece of this.#seal as AsyncIterable<Buffer>) {
-      this.#hash.update(piece);
-      for (let at = 0; at < piece.length; ) {
-        this.#part ??= await this.#deps.parts.acquire();
-        const copied = piece.copy(this.#part, this.#filled, at);
-        this.#filled += copied;
-        at += copied;
-        if (this.#filled === this.#part.length) this.#send();
+      // Read to its end even then, for the reason given above.
+      if (failure !== undefined || signal.aborted) continue;
+      try {
+        await this.#take(piece);
+      } catch (error) {
+        failure = { error };
+        this.#deps.fail(error);
       }
     }
-    this.#deps.signal.throwIfAborted();
+    if (failure !== undefined) throw failure.error;
+    signal.throwIfAborted();
     if (this.#filled > 0) this.#send();
+  }
+
+  async #take(piece: Buffer): Promise<void> {
+    this.#hash.update(piece);
+    for (let at = 0; at < piece.length; ) {
+      this.#part ??= await this.#deps.parts.acquire();
+      const copied = piece.copy(this.#part, this.#filled, at);
+      this.#filled += copied;
+      at += copied;
+      if (this.#filled === this.#part.length) this.#send();
+    }
   }
 
   #send(): void {

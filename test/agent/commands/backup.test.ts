@@ -1,0 +1,346 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { runBackup } from '#agent/commands/backup.ts';
+import type { Engine } from '#agent/engines/engine.ts';
+import { decompress } from '#agent/stream/decompress.ts';
+import { manifestMacHolds } from '#agent/stream/manifest-mac.ts';
+import { sealContextOf } from '#agent/stream/seal-context.ts';
+import { unseal, unsealBuffer } from '#agent/stream/unseal.ts';
+import type { BackupInstruction } from '#core/agent-protocol.ts';
+import { RedoubtError } from '#core/errors.ts';
+import { lsn } from '#core/lsn.ts';
+import { type Manifest, manifestSchema } from '#core/manifest.ts';
+import { endChunk, payloadChunk, xbstreamOf } from '#test/doubles/xbstream-writer.ts';
+import {
+  checkpointsOf,
+  facts,
+  fullFiles,
+  identity,
+  increment,
+  incrementFiles,
+  instruction,
+  isRunning,
+  type Lab,
+  lab,
+  okScript,
+  parent,
+  scriptedEngine,
+} from './backup-lab.ts';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'redoubt-backup-'));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const streamOf = (stream: Buffer): Readonly<Record<string, string>> => {
+  const path = join(directory, 'stream');
+  writeFileSync(path, stream);
+  return { STREAM: path };
+};
+
+interface Taking {
+  readonly files?: Readonly<Record<string, string | Buffer>>;
+  readonly stream?: Buffer;
+  readonly script?: string;
+  readonly request?: BackupInstruction;
+  readonly in?: Lab;
+  readonly confirm?: () => Promise<void>;
+  readonly mark?: string;
+}
+
+const take = (taking: Taking = {}) => {
+  const surroundings = taking.in ?? lab();
+  const stream = taking.stream ?? xbstreamOf(taking.files ?? fullFiles);
+  const engine: Engine = scriptedEngine(taking.script ?? okScript, {
+    ...streamOf(stream),
+    MARK: taking.mark ?? 'none',
+  });
+  return runBackup(taking.request ?? instruction(), surroundings.context, {
+    engine,
+    openServer: async () => surroundings.server,
+    confirm: taking.confirm ?? (async () => undefined),
+    scratchParent: directory,
+  });
+};
+
+const failure = async (taking: Taking): Promise<RedoubtError> => {
+  try {
+    await take(taking);
+  } catch (error) {
+    if (error instanceof RedoubtError) return error;
+    throw error;
+  }
+  throw new Error('the backup succeeded');
+};
+
+const without = (files: Readonly<Record<string, string | Buffer>>, ...paths: string[]) =>
+  Object.fromEntries(Object.entries(files).filter(([path]) => !paths.includes(path)));
+
+const manifestOf = ({ repository }: Lab): Manifest => {
+  const [key] = [...repository.objects.keys()].filter((name) => name.endsWith('manifest.json'));
+  return manifestSchema.parse(JSON.parse(repository.objects.get(key ?? '')?.toString() ?? ''));
+};
+
+const prefix = 'clusters/orders/chains/20261122T051210Z-3f9a1c/0000-20261122T051210Z-f0000-3f9a1c/';
+
+describe('a full backup', () => {
+  it('stores the stream so that it opens to the same bytes', async () => {
+    const surroundings = lab();
+    await take({ in: surroundings });
+    const manifest = manifestOf(surroundings);
+    const pieces: Buffer[] = [];
+    const opened = async function* () {
+      for (const segment of manifest.segments) {
+        const message = surroundings.repository.objects.get(segment.key) as Buffer;
+        yield* unseal(
+          (async function* () {
+            yield message;
+          })(),
+          surroundings.dataKey,
+          sealContextOf(manifest, segment.key),
+        );
+      }
+    };
+    for await (const piece of decompress(opened())) pieces.push(piece);
+    expect(Buffer.concat(pieces).equals(xbstreamOf(fullFiles))).toBe(true);
+  });
+
+  it('writes the manifest last, after everything it names', async () => {
+    const surroundings = lab();
+    await take({ in: surroundings });
+    expect(surroundings.repository.writes).toEqual([
+      `complete ${prefix}data.00000`,
+      `create ${prefix}meta/inventory.sealed`,
+      `create ${prefix}meta/engine-log.sealed`,
+      `create ${prefix}manifest.json`,
+    ]);
+  });
+
+  it('describes itself truly', async () => {
+    const surroundings = lab();
+    const answer = await take({ in: surroundings });
+    const manifest = manifestOf(surroundings);
+    expect(manifest).toMatchObject({
+      kind: 'full',
+      seq: 0,
+      fencingToken: 3,
+      checkpoints: { fromLsn: 0n, toLsn: 1900n, lastLsn: 1990n },
+      binlog: { file: 'binlog.000002', position: '154', gtid: '0-1-50' },
+      canary: { backup: instruction().backup },
+      server: { identity },
+      stream: { bytes: xbstreamOf(fullFiles).length, files: Object.keys(fullFiles).length },
+      restoredBytes: Object.values(fullFiles).reduce((sum, content) => sum + content.length, 0),
+    });
+    expect(manifestMacHolds(manifest, surroundings.dataKey)).toBe(true);
+    expect(manifestMacHolds({ ...manifest, seq: 1 }, surroundings.dataKey)).toBe(false);
+    expect(answer).toMatchObject({ manifestKey: `${prefix}manifest.json`, streamBytes: manifest.stream.bytes });
+  });
+
+  it('keeps the engine log and the inventory sealed', async () => {
+    const surroundings = lab();
+    await take({ in: surroundings });
+    const { engineLog, inventory } = manifestOf(surroundings);
+    const open = (key: string) =>
+      unsealBuffer(
+        surroundings.repository.objects.get(key) as Buffer,
+        surroundings.dataKey,
+        sealContextOf(instruction(), key),
+      );
+    expect((await open(engineLog.key)).toString()).toContain('completed OK!');
+    expect((await open(inventory.key)).toString()).toContain('app/t.ibd');
+    for (const [key, body] of surroundings.repository.objects)
+      if (!key.endsWith('manifest.json')) expect(body.includes('app/t.ibd'), key).toBe(false);
+  });
+
+  it('leaves its canary in the server before the engine starts', async () => {
+    const surroundings = lab();
+    await failure({ in: surroundings, script: 'exit 1' });
+    expect(surroundings.canaries.get(instruction().backup)?.writtenAt).toBe('2026-11-22T05:12:10.000Z');
+  });
+
+  it('leaves no canary in a server that takes no writes, and says so by having none', async () => {
+    const surroundings = lab([{ ...facts, readOnly: true }]);
+    await take({ in: surroundings });
+    expect(manifestOf(surroundings).canary).toBeUndefined();
+  });
+
+  it('cleans up behind itself', async () => {
+    const surroundings = lab();
+    await take({ in: surroundings, script: `echo redo > "$SCRATCH/redo"; ${okScript}` });
+    expect(readdirSync(directory)).toEqual(['stream']);
+    expect(surroundings.destroyed()).toBe(true);
+  });
+});
+
+describe('an increment', () => {
+  const withCanary = (probes = [facts]): Lab => {
+    const surroundings = lab(probes);
+    surroundings.canaries.set(parent.canary.backup, {
+      ...parent.canary,
+      backup: increment().parent?.backup ?? ('' as never),
+    });
+    return surroundings;
+  };
+
+  it('starts from the end of its parent and names it', async () => {
+    const surroundings = withCanary();
+    await take({
+      in: surroundings,
+      request: increment(),
+      files: incrementFiles,
+      script: `test "$FROM_LSN" = 1500 && ${okScript}`,
+    });
+    expect(manifestOf(surroundings)).toMatchObject({
+      kind: 'incremental',
+      parent: { backup: parent.backup, manifestSha256: parent.manifestSha256 },
+      checkpoints: { fromLsn: 1500n },
+    });
+  });
+
+  it.each([
+    ['another server', 'ServerChanged', [{ ...facts, identity: { ...identity, uuid: 'other' } }]],
+    ['a server behind its parent', 'ChainBroken', [{ ...facts, lsn: lsn(1499n) }]],
+  ])('of %s is refused as %s before anything is written', async (_what, code, probes) => {
+    const surroundings = withCanary(probes);
+    const before = surroundings.canaries.size;
+    expect(await failure({ in: surroundings, request: increment(), files: incrementFiles })).toMatchObject({ code });
+    expect(surroundings.repository.writes).toEqual([]);
+    expect(surroundings.canaries.size).toBe(before);
+  });
+
+  it('of a server without the canary of its parent is refused', async () => {
+    expect(await failure({ request: increment(), files: incrementFiles })).toMatchObject({ code: 'ChainBroken' });
+  });
+
+  it('on a read-only server descends by its GTID set', async () => {
+    const request = increment({ parent: { ...parent, canary: undefined } });
+    await take({ in: lab([{ ...facts, readOnly: true }]), request, files: incrementFiles });
+    const behind = lab([{ ...facts, readOnly: true, gtid: '0-1-39' }]);
+    expect(await failure({ in: behind, request, files: incrementFiles })).toMatchObject({ code: 'ChainBroken' });
+  });
+
+  it('that the engine took from another LSN is refused', async () => {
+    const files = { ...incrementFiles, xtrabackup_checkpoints: checkpointsOf('incremental', 0, 1900, 1990) };
+    expect(await failure({ in: withCanary(), request: increment(), files })).toMatchObject({
+      code: 'CheckpointsInvalid',
+    });
+  });
+});
+
+describe('what the engine calls OK and is not (INV-1)', () => {
+  const stream = xbstreamOf(fullFiles);
+
+  it.each<[string, string, Taking]>([
+    ['no closing line', 'EngineFailed', { script: 'cat "$STREAM"' }],
+    ['an exit code', 'EngineFailed', { script: `${okScript}; exit 1` }],
+    ['nothing at all', 'StreamIncomplete', { stream: Buffer.alloc(0) }],
+    ['a stream cut at a chunk border', 'StreamIncomplete', { stream: payloadChunk('a', 0, Buffer.from('x')) }],
+    ['a stream cut within a chunk', 'StreamIncomplete', { stream: stream.subarray(0, stream.length - 3) }],
+    [
+      'a file that lacks its end',
+      'StreamIncomplete',
+      { stream: stream.subarray(0, -endChunk('xtrabackup_info').length) },
+    ],
+    ['garbage', 'StreamCorrupt', { stream: Buffer.alloc(5000, 'mysqldump') }],
+    ['no checkpoints', 'CheckpointsInvalid', { files: without(fullFiles, 'xtrabackup_checkpoints') }],
+    ['no info', 'StreamIncomplete', { files: without(fullFiles, 'xtrabackup_info') }],
+    ['a missing tablespace', 'TablespaceMissing', { files: without(fullFiles, 'app/u.ibd') }],
+    [
+      'LSNs in disorder',
+      'CheckpointsInvalid',
+      { files: { ...fullFiles, xtrabackup_checkpoints: checkpointsOf('full-backuped', 0, 1900, 1800) } },
+    ],
+    [
+      'another server at the end',
+      'ServerChanged',
+      { in: lab([facts, { ...facts, identity: { ...identity, uuid: 'other' } }]) },
+    ],
+    ['a restart', 'ServerRestarted', { in: lab([facts, { ...facts, startedAt: facts.startedAt + 600, pid: 4712 }]) }],
+    ['an LSN that went back', 'ChainBroken', { in: lab([facts, { ...facts, lsn: lsn(1999n) }]) }],
+  ])('%s: %s', async (_what, code, taking) => {
+    const surroundings = taking.in ?? lab();
+    expect(await failure({ ...taking, in: surroundings })).toMatchObject({ code });
+    expect([...surroundings.repository.objects.keys()].filter((key) => key.endsWith('manifest.json'))).toEqual([]);
+    expect(surroundings.repository.uploads.size).toBe(0);
+    expect(surroundings.destroyed()).toBe(true);
+    expect(readdirSync(directory)).toEqual(['stream']);
+  });
+
+  it('a tablespace made while it copied, and not copied: TablespaceMissing', async () => {
+    const made = { name: 'app/new', path: 'new.ibd', spaceId: 9, encrypted: false };
+    const dataDirectory = mkdtempSync(join(tmpdir(), 'redoubt-data-'));
+    try {
+      writeFileSync(join(dataDirectory, 'new.ibd'), 'x');
+      const request = instruction({ server: { ...instruction().server, dataDirectory } });
+      const surroundings = () => lab([facts, { ...facts, tablespaces: [...facts.tablespaces, made] }]);
+      const slow = `sleep 1.3; ${okScript}`;
+      expect(await failure({ in: surroundings(), request, script: slow })).toMatchObject({ code: 'TablespaceMissing' });
+      // The same table in the stream, or made after the engine had let go of the server: nothing is missing.
+      await take({ in: surroundings(), request, script: slow, files: { 'new.ibd': 'x', ...fullFiles } });
+      writeFileSync(join(dataDirectory, 'late'), '');
+      rmSync(join(dataDirectory, 'new.ibd'));
+      const late = `echo "[00] Executing BACKUP STAGE END" >&2; sleep 0.2; echo x > ${dataDirectory}/new.ibd; ${okScript}`;
+      await take({ in: surroundings(), request, script: late });
+    } finally {
+      rmSync(dataDirectory, { recursive: true });
+    }
+  });
+});
+
+describe('the repository', () => {
+  it.each([
+    ['a part', 'part'],
+    ['the start of an upload', 'startUpload'],
+    ['the completion', 'complete'],
+    ['the inventory', 'create'],
+  ])('that refuses %s fails the backup and keeps no upload', async (_what, operation) => {
+    const surroundings = lab();
+    surroundings.repository.failing = (name) =>
+      name === operation ? new RedoubtError('RepositoryRefused', 'denied') : undefined;
+    expect(await failure({ in: surroundings, mark: 'refused' })).toMatchObject({ code: 'RepositoryRefused' });
+    expect(surroundings.repository.uploads.size).toBe(0);
+    expect(isRunning('refused')).toBe(false);
+  });
+
+  it('that holds something else than was sent gets no manifest', async () => {
+    const surroundings = lab();
+    const head = surroundings.repository.head.bind(surroundings.repository);
+    surroundings.repository.head = async (key) => {
+      const real = await head(key);
+      return key.endsWith('data.00000') ? { ...real, crc32: (real.crc32 ?? 0) ^ 1 } : real;
+    };
+    expect(await failure({ in: surroundings })).toMatchObject({ code: 'UploadFailed' });
+    expect([...surroundings.repository.objects.keys()].some((key) => key.endsWith('manifest.json'))).toBe(false);
+  });
+});
+
+describe('a run that must stop', () => {
+  it('kills the engine, aborts the upload and commits nothing', async () => {
+    const surroundings = lab();
+    const running = failure({
+      in: surroundings,
+      script: 'cat "$STREAM"; sleep 60',
+      mark: 'stopped',
+    });
+    for (let waited = 0; !isRunning('stopped') && waited < 50; waited++) await sleep(20);
+    expect(isRunning('stopped')).toBe(true);
+    surroundings.cancel(new RedoubtError('RunCancelled', 'enough'));
+    expect(await running).toMatchObject({ code: 'RunCancelled', detail: 'enough' });
+    expect(isRunning('stopped')).toBe(false);
+    expect(surroundings.repository.uploads.size).toBe(0);
+    expect(readdirSync(directory)).toEqual(['stream']);
+  });
+
+  it('commits nothing when nobody waits for it any more at the end', async () => {
+    const surroundings = lab();
+    const confirm = async () => {
+      throw new RedoubtError('RunCancelled', 'gone');
+    };
+    expect(await failure({ in: surroundings, confirm })).toMatchObject({ code: 'RunCancelled' });
+    expect([...surroundings.repository.objects.keys()].some((key) => key.endsWith('manifest.json'))).toBe(false);
+  });
+});
