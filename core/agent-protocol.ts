@@ -1,18 +1,17 @@
 import { z } from 'zod';
-import { clusterConfigSchema, limitsSchema, serverConfigSchema } from './cluster-config.ts';
+import { clusterConfigSchema, encryptionSchema, limitsSchema, serverConfigSchema } from './cluster-config.ts';
 import { type ErrorCode, errorCodes } from './errors.ts';
 import { backupIdSchema, chainIdSchema, clusterIdSchema, instanceIdSchema, runIdSchema } from './ids.ts';
 import { lsnSchema } from './lsn.ts';
 import { canarySchema, sha256Schema } from './manifest.ts';
 import { serverIdentitySchema } from './server-identity.ts';
-import { wrappedKeySchema } from './wrapped-key.ts';
+import { chainKeysSchema } from './wrapped-key.ts';
 
 /** Agent and control plane must name the same version; another one is `AgentOutdated`. */
 export const PROTOCOL_VERSION = 1;
 
 const grantedKeysSchema = z.object({
-  data: wrappedKeySchema,
-  transition: wrappedKeySchema.optional(),
+  ...chainKeysSchema.shape,
   /** Lets the host use its grant before KMS has spread it. */
   grantToken: z.string().optional(),
 });
@@ -39,6 +38,8 @@ export const parentSchema = z.object({
   gtid: z.string().optional(),
   /** Of the parent's engine: a chain is taken by one series. */
   engineSeries: z.string(),
+  /** The parent's keyring: the increment's must still hold these keys. */
+  keyring: z.object({ fingerprint: sha256Schema, keyIds: z.array(z.string()).readonly() }).optional(),
 });
 export type Parent = Readonly<z.output<typeof parentSchema>>;
 
@@ -56,6 +57,8 @@ export const backupInstructionSchema = z.object({
   engineDirectory: clusterConfigSchema.shape.engineDirectory,
   server: serverConfigSchema,
   limits: limitsSchema,
+  encryption: encryptionSchema,
+  tablespaceEncryption: clusterConfigSchema.shape.tablespaceEncryption,
   keys: grantedKeysSchema,
   /** The size of the last backup of this kind, for the estimate; 0 where there is none. */
   expectedBytes: z.number().int().nonnegative(),
@@ -90,6 +93,8 @@ export const restoreInstructionSchema = z.object({
   directory: serverConfigSchema.shape.dataDirectory,
   server: serverConfigSchema,
   limits: limitsSchema,
+  /** Of the server that will run on the restored directory. */
+  tablespaceEncryption: clusterConfigSchema.shape.tablespaceEncryption,
   keys: grantedKeysSchema,
   steps: z.array(restoreStepSchema).min(1).readonly(),
 });

@@ -41,6 +41,9 @@ export const appendBackup = (
     manifestSha256,
     engineSeries: manifest.engine.series,
     ...(manifest.canary && { canary: manifest.canary }),
+    ...(manifest.keyring && {
+      keyring: { fingerprint: manifest.keyring.fingerprint, keyIds: manifest.keyring.keyIds },
+    }),
     ...(manifest.binlog?.gtid !== undefined && { gtid: manifest.binlog.gtid }),
   };
   if (manifest.kind === 'full') {

@@ -5,7 +5,7 @@ import { backupIdSchema, chainIdSchema, clusterIdSchema, instanceIdSchema, runId
 import { lsnSchema } from './lsn.ts';
 import { canarySchema, type Manifest, manifestObjects, sha256Schema } from './manifest.ts';
 import { engineNameSchema } from './server-identity.ts';
-import { wrappedKeySchema } from './wrapped-key.ts';
+import { chainKeysSchema } from './wrapped-key.ts';
 
 /** A chain in the catalog; its keys are also in every manifest. */
 export const chainRecordSchema = z.object({
@@ -15,7 +15,7 @@ export const chainRecordSchema = z.object({
   host: instanceIdSchema,
   /** Why a full was taken. */
   reason: z.string(),
-  keys: z.object({ data: wrappedKeySchema, transition: wrappedKeySchema.optional() }),
+  keys: chainKeysSchema,
 });
 export type ChainRecord = Readonly<z.output<typeof chainRecordSchema>>;
 

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { absolutePathSchema } from './absolute-path.ts';
 import { clusterIdSchema, instanceIdSchema } from './ids.ts';
 import { engineNameSchema } from './server-identity.ts';
+import { tablespaceEncryptionSchema } from './tablespace-encryption.ts';
 
 const argv = z.array(z.string().min(1)).min(1).readonly();
 
@@ -75,6 +76,19 @@ export const limitsSchema = z.strictObject({
 });
 export type Limits = z.infer<typeof limitsSchema>;
 
+export const keyAlgorithmSchema = z.enum(['AES128', 'AES192', 'AES256']);
+
+/**
+ * How the bytes are encrypted before they leave the host. `sealed`: by the agent, authenticated. `native`: by the engine
+ * (`--encrypt`), so that stock `xbstream` and `xtrabackup` alone read them; not authenticated, hence the digests.
+ */
+export const encryptionSchema = z.strictObject({
+  mode: z.enum(['sealed', 'native', 'native-and-sealed']).default('sealed'),
+  /** Of the engine's own encryption. */
+  algorithm: keyAlgorithmSchema.default('AES256'),
+});
+export type Encryption = z.infer<typeof encryptionSchema>;
+
 /** One cluster as its operator wrote it. Unknown keys are errors: a misspelt policy must not be a silent default. */
 export const clusterConfigSchema = z.strictObject({
   cluster: clusterIdSchema,
@@ -91,6 +105,9 @@ export const clusterConfigSchema = z.strictObject({
       'an instance stands there twice',
     )
     .readonly(),
+  encryption: encryptionSchema.prefault({}),
+  /** Needed where the server has encrypted tablespaces. */
+  tablespaceEncryption: tablespaceEncryptionSchema.optional(),
   policy: policySchema.prefault({}),
   limits: limitsSchema.prefault({}),
 });

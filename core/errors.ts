@@ -150,6 +150,12 @@ const KINDS = {
     hint: 'This engine version cannot do what the cluster file asks of encrypted tablespaces; the detail names the alternative.',
   },
 
+  KeyringRotated: {
+    exit: 62,
+    retryable: true,
+    hint: 'The keyring changed while the backup was taken; take it again, and do not rotate master keys meanwhile.',
+  },
+
   // Taking a backup
   EngineFailed: {
     exit: 70,

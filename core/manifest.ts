@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import { checkpointsSchema } from './checkpoints.ts';
+import { encryptionSchema, keyAlgorithmSchema } from './cluster-config.ts';
 import { backupIdSchema, chainIdSchema, clusterIdSchema, instanceIdSchema, runIdSchema } from './ids.ts';
 import { engineNameSchema, serverIdentitySchema } from './server-identity.ts';
-import { wrappedKeySchema } from './wrapped-key.ts';
+import { keyringKindSchema, transitionSchema } from './tablespace-encryption.ts';
+import { chainKeysSchema } from './wrapped-key.ts';
 
 export const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 in lower-case hex');
 
@@ -28,6 +30,20 @@ export const binlogPositionSchema = z.object({
   gtid: z.string().optional(),
 });
 export type BinlogPosition = Readonly<z.infer<typeof binlogPositionSchema>>;
+
+/**
+ * The keyring of a server with encrypted tablespaces, as it was when the engine had ended. `fingerprint` tells two apart without
+ * telling anything of either: HMAC-SHA256 of the content under a key derived (HKDF-SHA256, info `redoubt keyring`) from the
+ * data key. `keyIds` are the names in it, where its format is known; `transition` says what a restore needs instead of it.
+ */
+export const escrowSchema = z.object({
+  kind: keyringKindSchema,
+  object: storedObjectSchema,
+  fingerprint: sha256Schema,
+  keyIds: z.array(z.string()).readonly(),
+  transition: transitionSchema,
+});
+export type Escrow = Readonly<z.infer<typeof escrowSchema>>;
 
 /**
  * The commit point of a backup: written last, once, and never changed but by a re-wrap of its keys. The repository of
@@ -58,11 +74,13 @@ export const manifestSchema = z.object({
   checkpoints: checkpointsSchema,
   binlog: binlogPositionSchema.optional(),
   canary: canarySchema.optional(),
-  keys: z.object({ data: wrappedKeySchema, transition: wrappedKeySchema.optional() }),
+  keys: chainKeysSchema,
   stream: z.object({
     format: z.literal('xbstream'),
     compression: z.literal('zstd'),
-    encryption: z.literal('sealed'),
+    encryption: encryptionSchema.shape.mode.unwrap(),
+    /** Of the engine's own encryption, where it encrypted. */
+    algorithm: keyAlgorithmSchema.optional(),
     /** Of the engine's stream before compression. */
     bytes: z.number().int().nonnegative(),
     files: z.number().int().nonnegative(),
@@ -72,6 +90,7 @@ export const manifestSchema = z.object({
   /** The segments, in order; their concatenated plaintexts are one zstd stream. */
   segments: z.array(storedObjectSchema).min(1).readonly(),
   inventory: storedObjectSchema,
+  keyring: escrowSchema.optional(),
   engineLog: storedObjectSchema,
   /** Bytes a restored data directory needs: the sum of the files' sizes as the inventory knows them. */
   restoredBytes: z.number().int().nonnegative(),
@@ -84,6 +103,7 @@ export const manifestObjects = (manifest: Manifest): readonly StoredObject[] => 
   ...manifest.segments,
   manifest.inventory,
   manifest.engineLog,
+  ...(manifest.keyring ? [manifest.keyring.object] : []),
 ];
 
 /** JSON with sorted keys and no white space: the same manifest has one byte form. LSNs are decimal strings in it. */

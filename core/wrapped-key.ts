@@ -1,7 +1,11 @@
 import { z } from 'zod';
 import { type ChainId, type ClusterId, chainIdSchema, clusterIdSchema } from './ids.ts';
 
-export const keyPurposeSchema = z.enum(['backup-data', 'transition-key']);
+/**
+ * `backup-data` seals objects and signs manifests; `engine-key` is the engine's own `--encrypt` key; `transition-key` is, encoded,
+ * the passphrase of `--transition-key`.
+ */
+export const keyPurposeSchema = z.enum(['backup-data', 'engine-key', 'transition-key']);
 export type KeyPurpose = z.infer<typeof keyPurposeSchema>;
 
 /** KMS only opens a wrapped key together with the context it was made with. */
@@ -20,6 +24,14 @@ export const wrappedKeySchema = z.object({
   context: encryptionContextSchema,
 });
 export type WrappedKey = Readonly<z.infer<typeof wrappedKeySchema>>;
+
+/** The keys of a chain: in its catalog item and in every manifest. */
+export const chainKeysSchema = z.object({
+  data: wrappedKeySchema,
+  engine: wrappedKeySchema.optional(),
+  transition: wrappedKeySchema.optional(),
+});
+export type ChainKeys = Readonly<z.infer<typeof chainKeysSchema>>;
 
 export const encryptionContext = (cluster: ClusterId, chain: ChainId, purpose: KeyPurpose): EncryptionContext => ({
   cluster,

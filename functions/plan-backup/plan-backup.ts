@@ -122,6 +122,8 @@ export const planBackup = async (deps: PlanBackupDeps, input: PlanBackupInput): 
       ...(config.engineDirectory !== undefined && { engineDirectory: config.engineDirectory }),
       server: config.server,
       limits: config.limits,
+      encryption: config.encryption,
+      ...(config.tablespaceEncryption && { tablespaceEncryption: config.tablespaceEncryption }),
       keys: { data, grantToken: token },
       expectedBytes: (decision.kind === 'full' ? head?.fullStreamBytes : decision.head.lastIncrementStreamBytes) ?? 0,
     };
