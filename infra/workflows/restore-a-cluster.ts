@@ -52,8 +52,10 @@ const approvalRequest = `{%
   & 'Backup: ' & $plan.instruction.steps[-1].backup & '\\n'
   & 'To: ' & $plan.instruction.directory & ' on ' & $plan.instruction.host & ', mode ' & $plan.instruction.mode & '\\n'
   & 'Run: ' & $states.context.Execution.Name & '\\n\\n'
-  & 'Approve:\\naws stepfunctions send-task-success --task-output {} --task-token ' & $states.context.Task.Token & '\\n\\n'
-  & 'Deny:\\naws stepfunctions send-task-failure --error ${denied} --cause "your reason" --task-token '
+  & 'Approve:\\nredoubt approve ' & $states.context.Execution.Name & '\\n'
+  & 'aws stepfunctions send-task-success --task-output {} --task-token ' & $states.context.Task.Token & '\\n\\n'
+  & 'Deny:\\nredoubt approve ' & $states.context.Execution.Name & ' --deny "your reason"\\n'
+  & 'aws stepfunctions send-task-failure --error ${denied} --cause "your reason" --task-token '
   & $states.context.Task.Token & '\\n'
 %}`;
 

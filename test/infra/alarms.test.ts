@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Match, type Template } from 'aws-cdk-lib/assertions';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { synthesize } from './synthesize.ts';
+import { SYNTH_MILLISECONDS, synthesize } from './synthesize.ts';
 
 let template: Template;
 let alarms: readonly { AlarmName: string; AlarmDescription: string; AlarmActions: unknown[]; Metrics: unknown[] }[];
@@ -10,7 +10,7 @@ let alarms: readonly { AlarmName: string; AlarmDescription: string; AlarmActions
 beforeAll(async () => {
   ({ controlPlane: template } = await synthesize({ alarmEmail: 'somebody@example.com' }));
   alarms = Object.values(template.findResources('AWS::CloudWatch::Alarm')).map(({ Properties }) => Properties);
-});
+}, SYNTH_MILLISECONDS);
 
 const alarm = (name: string) => alarms.find(({ AlarmName }) => AlarmName === `redoubt-${name}`);
 

@@ -2,13 +2,13 @@ import { Match, type Template } from 'aws-cdk-lib/assertions';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { controlPlaneAddressSchema } from '#core/control-plane-address.ts';
 import { flatText } from './flat-text.ts';
-import { synthesize } from './synthesize.ts';
+import { SYNTH_MILLISECONDS, synthesize } from './synthesize.ts';
 
 let template: Template;
 
 beforeAll(async () => {
   ({ controlPlane: template } = await synthesize());
-});
+}, SYNTH_MILLISECONDS);
 
 describe('the control plane', () => {
   it('keeps nothing: neither a bucket nor a table nor a key', () => {

@@ -10,7 +10,7 @@ import { loadConfig as loadQueryCatalog } from '#functions/query-catalog/config.
 import { loadConfig as loadRecordBackup } from '#functions/record-backup/config.ts';
 import { loadConfig as loadReportCommandEnd } from '#functions/report-command-end/config.ts';
 import { loadConfig as loadSettleRun } from '#functions/settle-run/config.ts';
-import { synthesize } from './synthesize.ts';
+import { SYNTH_MILLISECONDS, synthesize } from './synthesize.ts';
 
 const loaders = {
   'plan-backup': loadPlanBackup,
@@ -28,7 +28,7 @@ let template: Template;
 
 beforeAll(async () => {
   ({ controlPlane: template } = await synthesize({ heartbeatSeconds: 240 }));
-});
+}, SYNTH_MILLISECONDS);
 
 const environmentOf = (folder: string): Record<string, string> => {
   const fn = Object.values(template.findResources('AWS::Lambda::Function')).find(

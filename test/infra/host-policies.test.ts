@@ -2,7 +2,7 @@ import type { Template } from 'aws-cdk-lib/assertions';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { flatten } from './flat-text.ts';
 import { allowing, type FlatStatement, listOf } from './statements-of.ts';
-import { synthesize } from './synthesize.ts';
+import { SYNTH_MILLISECONDS, synthesize } from './synthesize.ts';
 
 let host: readonly FlatStatement[];
 let restoreHost: readonly FlatStatement[];
@@ -17,7 +17,7 @@ beforeAll(async () => {
   const { controlPlane } = await synthesize();
   host = managedPolicy(controlPlane, /^HostPoliciesHost/);
   restoreHost = managedPolicy(controlPlane, /^HostPoliciesRestoreHost/);
-});
+}, SYNTH_MILLISECONDS);
 
 const resourcesOf = (statements: readonly FlatStatement[], action: string) =>
   allowing(statements, action)

@@ -5,7 +5,7 @@ import { type App, Validations } from 'aws-cdk-lib';
 import { PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { redoubtApp } from './synthesize.ts';
+import { redoubtApp, SYNTH_MILLISECONDS } from './synthesize.ts';
 
 interface Report {
   readonly pluginReports: readonly {
@@ -35,7 +35,7 @@ const findings = (app: App): readonly string[] => {
 const directories: string[] = [];
 
 const newApp = async () => {
-  const made = await redoubtApp({ alarmEmail: 'somebody@example.com' });
+  const made = await redoubtApp({ config: { alarmEmail: 'somebody@example.com' }, withRulesOfCdk: true });
   directories.push(made.directory);
   return made;
 };
@@ -44,7 +44,7 @@ afterEach(async () => {
   for (const directory of directories.splice(0)) await rm(directory, { recursive: true });
 });
 
-describe('the AwsSolutions rules', () => {
+describe('the AwsSolutions rules', { timeout: SYNTH_MILLISECONDS }, () => {
   it('find nothing that is not explained', async () => {
     const { app } = await newApp();
     expect(findings(app)).toEqual([]);

@@ -1,13 +1,13 @@
 import { rm } from 'node:fs/promises';
 import { Match, type Template } from 'aws-cdk-lib/assertions';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { redoubtApp, synthesize } from './synthesize.ts';
+import { redoubtApp, SYNTH_MILLISECONDS, synthesize } from './synthesize.ts';
 
 let template: Template;
 
 beforeAll(async () => {
   ({ repository: template } = await synthesize());
-});
+}, SYNTH_MILLISECONDS);
 
 /** The one bucket that is not the access log. */
 const repositoryBucket = (from = template) => {

@@ -10,14 +10,24 @@ import { RepositoryStack } from '#infra/stacks/repository-stack.ts';
 
 const { context } = JSON.parse(readFileSync(join(import.meta.dirname, '..', '..', 'cdk.json'), 'utf8'));
 
+interface Options {
+  readonly config?: Record<string, unknown>;
+  /** CDK's own rules take seconds to load; they are on in infra/app.ts. */
+  readonly withRulesOfCdk?: boolean;
+}
+
 /** An app as infra/app.ts makes it, with nothing bundled and a file of three words for the agent. `directory` is the caller's to remove. */
-export const redoubtApp = async (config: Record<string, unknown> = {}) => {
+export const redoubtApp = async ({ config = {}, withRulesOfCdk = false }: Options = {}) => {
   const directory = await mkdtemp(join(tmpdir(), 'redoubt-synth-'));
   const agentFile = join(directory, 'redoubt-agent');
   writeFileSync(agentFile, 'not an agent');
   const app = new App({
     outdir: join(directory, 'cdk.out'),
-    context: { ...context, 'aws:cdk:bundling-stacks': [] },
+    context: {
+      ...context,
+      'aws:cdk:bundling-stacks': [],
+      '@aws-cdk/core:validateAgainstDefaultRules': withRulesOfCdk,
+    },
   });
   const deployment = deploymentConfigSchema.parse(config);
   const repository = new RepositoryStack(app, 'repository', { config: deployment });
@@ -32,8 +42,11 @@ export const redoubtApp = async (config: Record<string, unknown> = {}) => {
 
 /** The templates of a deployment with this configuration. */
 export const synthesize = async (config: Record<string, unknown> = {}) => {
-  const { repository, controlPlane, directory } = await redoubtApp(config);
+  const { repository, controlPlane, directory } = await redoubtApp({ config });
   const templates = { repository: Template.fromStack(repository), controlPlane: Template.fromStack(controlPlane) };
   await rm(directory, { recursive: true });
   return templates;
 };
+
+/** For hooks and tests that synthesize: loading CDK takes seconds on a busy machine. */
+export const SYNTH_MILLISECONDS = 60_000;
