@@ -53,8 +53,7 @@ export const watchRun = async ({
       if (!quiet) {
         const progress = shown?.progress;
         if (progress !== undefined) note(looks, progress);
-        const phase = progress?.phase ?? shown?.run.state ?? 'starting';
-        const line = progress === undefined ? phase : progressLine(progress, looks[0]);
+        const { phase, line } = viewOf(shown, looks[0]);
         const now = context.now().getTime();
         if (terminal.isTty) terminal.status(line.slice(0, terminal.columns - 1));
         else if (phase !== lastLine.phase || now - lastLine.at >= lineEveryMs) {
@@ -67,6 +66,16 @@ export const watchRun = async ({
   } finally {
     if (!quiet && terminal.isTty) terminal.status('');
   }
+};
+
+/** What a run does now, in a word and in a line. */
+const viewOf = (shown: CatalogAnswer<'run'> | undefined, earlier: Progress | undefined) => {
+  const { run, progress } = shown ?? {};
+  if (run === undefined) return { phase: 'planning', line: 'planning' };
+  // The agent's own end is not the run's: what it answered is looked at and recorded.
+  if (progress?.phase === 'ended') return { phase: 'recording', line: 'recording' };
+  if (progress !== undefined) return { phase: progress.phase, line: progressLine(progress, earlier) };
+  return run.state === 'asked' ? { phase: 'asked', line: `asking ${run.host}` } : { phase: run.state, line: run.state };
 };
 
 /** Keeps the looks at the present phase that the speed is measured over, oldest first. */

@@ -4,6 +4,8 @@ import { formatBytes } from './format-bytes.ts';
 import { formatDuration } from './format-duration.ts';
 
 const barWidth = 24;
+/** Of the longest phase with its step, and two blanks. */
+const headWidth = 'handing-over 12/12'.length + 2;
 
 /** The speed between two looks at the same phase; `undefined` while there is nothing to compare. */
 const bytesPerSecond = (earlier: Progress | undefined, now: Progress): number | undefined => {
@@ -14,20 +16,18 @@ const bytesPerSecond = (earlier: Progress | undefined, now: Progress): number | 
 
 /**
  * `copying  ████▌      19 %  61.2 MiB of about 320 MiB  51.0 MiB/s  5.1 s left`. `earlier` is an earlier look at the same run:
- * the speed is the mean since then. The expectation is an estimate, so the bar stays short of full while bytes still flow.
+ * the speed is the mean since then.
  */
 export const progressLine = (now: Progress, earlier?: Progress): string => {
   const step = now.step === undefined ? '' : ` ${now.step}/${now.steps ?? '?'}`;
-  const head = `${now.phase}${step}`.padEnd(16);
+  const head = `${now.phase}${step}`.padEnd(headWidth);
   if (now.bytes === 0) return head.trimEnd();
   const speed = bytesPerSecond(earlier, now);
   const shownSpeed = speed === undefined ? '' : `  ${formatBytes(speed)}/s`;
-  if (now.expectedBytes === 0) return `${head}${formatBytes(now.bytes)}${shownSpeed}`;
-  const fraction = Math.min(0.99, now.bytes / now.expectedBytes);
-  const left =
-    speed === undefined || now.bytes >= now.expectedBytes
-      ? ''
-      : `  ${formatDuration((now.expectedBytes - now.bytes) / speed)} left`;
+  // More than was expected: the expectation says nothing any more.
+  if (now.bytes >= now.expectedBytes) return `${head}${formatBytes(now.bytes)}${shownSpeed}`;
+  const fraction = now.bytes / now.expectedBytes;
+  const left = speed === undefined ? '' : `  ${formatDuration((now.expectedBytes - now.bytes) / speed)} left`;
   const percent = `${Math.floor(fraction * 100)} %`.padStart(4);
   const done = `${formatBytes(now.bytes)} of about ${formatBytes(now.expectedBytes)}`;
   return `${head}${bar(fraction, barWidth).padEnd(barWidth, '·')} ${percent}  ${done}${shownSpeed}${left}`;

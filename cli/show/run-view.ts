@@ -1,10 +1,13 @@
-import { answerSchema } from '#core/agent-protocol.ts';
+import { answerSchema, phases } from '#core/agent-protocol.ts';
 import type { CatalogAnswer } from '#core/catalog-queries.ts';
 import { errorKind } from '#core/errors.ts';
 import { formatBytes } from './format-bytes.ts';
 import { formatDuration, formatSpan } from './format-duration.ts';
 import { formatTime } from './format-time.ts';
 import { progressLine } from './progress-line.ts';
+
+/** A phase that took less would be shown as 0.0 s. */
+const shownFromSeconds = 0.05;
 
 /** One run, a fact a line. */
 export const runView = ({ run, progress }: CatalogAnswer<'run'>): string => {
@@ -34,8 +37,9 @@ export const runView = ({ run, progress }: CatalogAnswer<'run'>): string => {
     if (data.kind === 'restore' && data.movedAside !== undefined) facts.push(['moved aside', data.movedAside]);
     facts.push([
       'phases',
-      Object.entries(data.seconds)
-        .map(([phase, seconds]) => `${phase} ${formatDuration(seconds ?? 0)}`)
+      phases
+        .filter((phase) => (data.seconds[phase] ?? 0) >= shownFromSeconds)
+        .map((phase) => `${phase} ${formatDuration(data.seconds[phase] ?? 0)}`)
         .join(', '),
     ]);
   }

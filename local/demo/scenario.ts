@@ -1,5 +1,5 @@
 import { rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GetAutomationExecutionCommand, SSMClient, StartAutomationExecutionCommand } from '@aws-sdk/client-ssm';
 import { type Connection, createConnection } from 'mysql2/promise';
@@ -226,7 +226,7 @@ export class Scenario {
       ...(schedule && { policy: { schedule } }),
     });
     await writeFile(file, text);
-    await this.#redoubt(`cluster apply -f ${file}`);
+    await this.#redoubt(`cluster apply -f ${relative(process.cwd(), file)}`);
   }
 
   /** Runs a command line of the operator's; throws where it fails. */
@@ -266,7 +266,7 @@ export class Scenario {
   }
 
   #backUp(server: DatabaseHost, options = ''): Promise<void> {
-    return this.#noting(server, () => this.#redoubt(`backup ${cluster} ${options} --wait`));
+    return this.#noting(server, () => this.#redoubt(['backup', cluster, options, '--wait'].filter(Boolean).join(' ')));
   }
 
   /** Answers the run that the Scheduler started. */

@@ -221,9 +221,9 @@ describe('backup', () => {
     const { exit, out, statuses } = await redoubt('backup shop --wait', { isTty: true });
     expect(exit).toBe(0);
     expect(statuses).toEqual([
-      'starting',
-      'copying         ██████·················· 25 %  100 MiB of about 400 MiB',
-      'copying         ████████████············ 50 %  200 MiB of about 400 MiB  50.0 MiB/s  4.0 s left',
+      'planning',
+      'copying             ██████·················· 25 %  100 MiB of about 400 MiB',
+      'copying             ████████████············ 50 %  200 MiB of about 400 MiB  50.0 MiB/s  4.0 s left',
       '',
     ]);
     expect(out).toContain('state        succeeded');
