@@ -41,6 +41,8 @@ export const runProgram = async (argv: readonly string[], signal?: AbortSignal):
 export interface Launched {
   /** How it ended, once it has. */
   ended(): ProgramStart | undefined;
+  /** Ends it, and what it started in its session, unless it has ended: it must not start a server later on. */
+  giveUp(): void;
 }
 
 export type ProgramStart =
@@ -64,7 +66,17 @@ export const launchProgram = async (argv: readonly string[], output: string): Pr
       end ??= { kind: 'not-started', why: error.message };
     });
     child.unref();
-    return { ended: () => end };
+    return {
+      ended: () => end,
+      giveUp: () => {
+        if (end !== undefined || child.pid === undefined) return;
+        try {
+          process.kill(-child.pid, 'SIGTERM');
+        } catch {
+          // It ended in the meantime.
+        }
+      },
+    };
   } finally {
     await log.close();
   }

@@ -49,22 +49,34 @@ export interface StartRequest<T> {
   readonly signal: AbortSignal | undefined;
 }
 
+const RUNNING: Launched = { ended: () => ({ kind: 'exited', code: 0 }), giveUp: () => undefined };
+
 /**
  * Starts the server, unless it runs already, and asks it until it answers, has ended, or time is up. Throws only what the signal says.
  */
 export const startServer = async <T>(request: StartRequest<T>): Promise<StartOutcome<T>> => {
   const { control } = request.server;
-  const failed = (why: string): StartOutcome<T> => ({ kind: 'failed', why });
   const argv = control.kind === 'systemd' ? ['systemctl', 'start', control.unit] : control.start;
-  const launched: Launched =
+  const launched =
     control.kind === 'command' && (await serverRunsOn(request.directory))
-      ? { ended: () => ({ kind: 'exited', code: 0 }) }
+      ? RUNNING
       : await launchProgram(argv, request.output);
+  let answered = false;
+  try {
+    const outcome = await awaitAnswer(request, launched);
+    answered = outcome.kind === 'answered';
+    return outcome;
+  } finally {
+    if (!answered) launched.giveUp();
+  }
+};
+
+const awaitAnswer = async <T>(request: StartRequest<T>, launched: Launched): Promise<StartOutcome<T>> => {
+  const { signal } = request;
+  const failed = (why: string): StartOutcome<T> => ({ kind: 'failed', why });
   let gone = 0;
   for (let waited = 0; waited < request.waitMs; waited += POLL_MS) {
-    await sleep(POLL_MS, undefined, request.signal === undefined ? {} : { signal: request.signal }).catch(() => {
-      throw request.signal?.reason;
-    });
+    await sleep(POLL_MS, undefined, signal === undefined ? {} : { signal }).catch(() => signal?.throwIfAborted());
     let answer: T | undefined;
     try {
       answer = await request.ask();

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,7 +25,6 @@ const instruction = (
 
 /** A process that has `file` open until it is told to end. */
 const holdOpen = async (file: string): Promise<() => Promise<void>> => {
-  const { spawn } = await import('node:child_process');
   const holder = spawn('sh', ['-c', 'exec 9<"$1"; echo held; read _', 'sh', file], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
