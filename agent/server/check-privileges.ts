@@ -114,11 +114,11 @@ export const checkPrivileges = async (
   engine: { readonly name: EngineName; readonly series: string },
 ): Promise<void> => {
   const [session] = await connection.query(
-    'SELECT CURRENT_USER() AS account, @@log_bin AS binlog, CURRENT_ROLE() AS role',
+    `SELECT CURRENT_USER() AS account, @@log_bin AS binlog, ${engine.series === '2.4' ? 'NULL' : 'CURRENT_ROLE()'} AS role`,
   );
-  // MySQL leaves out what an active role gives unless it is named.
-  const role = session?.role && session.role !== 'NONE' && engine.name === 'xtrabackup' ? ` USING ${session.role}` : '';
-  const grants = await connection.query(`SHOW GRANTS FOR CURRENT_USER()${role}`);
+  // What an active role gives: MariaDB shows it where no user is named, MySQL where the role is.
+  const role = session?.role && session.role !== 'NONE' ? ` FOR CURRENT_USER() USING ${session.role}` : '';
+  const grants = await connection.query(`SHOW GRANTS${engine.name === 'xtrabackup' ? role : ''}`);
   const account = session?.account ?? '';
   const { missing, statement } = missingPrivileges(
     engine,
