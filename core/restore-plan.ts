@@ -82,6 +82,15 @@ export interface RestoreTarget {
   readonly confirm?: string | undefined;
 }
 
+/** The names a path goes through: `/var//lib/./mysql/` is the same place as `/var/lib/mysql`. */
+const namesOf = (path: string): readonly string[] => path.split('/').filter((name) => name !== '' && name !== '.');
+
+/** Whether one of two absolute paths without `..` is the other or lies in it. */
+const overlap = (one: string, other: string): boolean => {
+  const [a, b] = [namesOf(one), namesOf(other)];
+  return a.every((name, index) => index >= b.length || b[index] === name);
+};
+
 /** The directory a restore writes to, or why it must not. */
 export const restoreDirectory = (
   config: ClusterConfig,
@@ -103,8 +112,7 @@ export const restoreDirectory = (
   }
   if (target.directory === undefined)
     return { code: 'InvalidInput', detail: 'mode prepare-only needs a directory to restore to' };
-  const inside = (path: string, parent: string) => path === parent || path.startsWith(`${parent}/`);
-  if (inside(target.directory, config.server.dataDirectory) || inside(config.server.dataDirectory, target.directory))
+  if (overlap(target.directory, config.server.dataDirectory))
     return {
       code: 'InvalidInput',
       detail: `${target.directory} overlaps the data directory ${config.server.dataDirectory}; use mode replace for that`,

@@ -41,19 +41,25 @@ export interface ControlPlaneOptions {
   readonly config?: ClusterConfig;
   readonly catalog?: Catalog;
   readonly clock?: FakeClock;
+  /** Wraps what the functions are given, to delay or break it. */
+  readonly through?: <Ports extends object>(ports: Ports) => Ports;
 }
 
 /** The functions over fakes, with one cluster applied, and an agent that does as it is told. */
 export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) => {
   const catalog = options.catalog ?? inMemoryCatalog();
   const hosts = fakeHosts();
+  const through = options.through ?? (<Ports extends object>(ports: Ports) => ports);
   const deps = {
-    ...catalog,
-    hosts,
-    commands: hosts,
-    repository: inMemoryBucket(),
-    keys: fakeKeys(),
-    executions: fakeExecutions(),
+    clusters: through(catalog.clusters),
+    leases: through(catalog.leases),
+    chains: through(catalog.chains),
+    runs: through(catalog.runs),
+    hosts: through(hosts),
+    commands: through<typeof hosts>(hosts),
+    repository: through(inMemoryBucket()),
+    keys: through(fakeKeys()),
+    executions: through(fakeExecutions()),
     schedules: fakeSchedules(),
     clock: options.clock ?? fakeClock(),
     random: countingRandom(),

@@ -1,0 +1,104 @@
+import { createHmac } from 'node:crypto';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { canonicalJson, encodeManifest, type Manifest, manifestMacInput, manifestSchema } from '#core/manifest.ts';
+import { sampleAddress, sampleManifest } from '../doubles/sample-manifest.ts';
+import { risingLsns } from './arbitraries.ts';
+
+const manifestArbitrary: fc.Arbitrary<Manifest> = fc
+  .record({
+    lsns: risingLsns(3),
+    seq: fc.nat({ max: 500 }),
+    reason: fc.string({ unit: 'grapheme' }),
+    bytes: fc.nat(),
+    gtid: fc.option(fc.string(), { nil: undefined }),
+    hasCanary: fc.boolean(),
+  })
+  .map(({ lsns: [fromLsn, toLsn, lastLsn], seq, reason, bytes, gtid, hasCanary }) => {
+    const { canary, ...sample } = sampleManifest(sampleAddress(seq));
+    return {
+      ...sample,
+      reason,
+      checkpoints: { type: 'incremental', fromLsn, toLsn, lastLsn } as Manifest['checkpoints'],
+      stream: { ...sample.stream, bytes },
+      ...(hasCanary && canary && { canary }),
+      ...(gtid !== undefined && { binlog: { file: 'binlog.000001', position: '4', gtid } }),
+    };
+  });
+
+/** The same value with every object's keys in another order. */
+const shuffled = (value: unknown): unknown => {
+  if (Array.isArray(value)) return value.map(shuffled);
+  if (typeof value === 'object' && value !== null)
+    return Object.fromEntries(
+      Object.entries(value)
+        .reverse()
+        .map(([key, item]) => [key, shuffled(item)]),
+    );
+  return value;
+};
+
+describe('canonical JSON', () => {
+  it('is JSON of the same value, with one form whatever the order of keys', () => {
+    fc.assert(
+      fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
+        const text = canonicalJson(value);
+        expect(JSON.parse(text)).toEqual(JSON.parse(JSON.stringify(value)));
+        expect(canonicalJson(shuffled(value))).toBe(text);
+        expect(canonicalJson(JSON.parse(text))).toBe(text);
+      }),
+    );
+  });
+
+  it('leaves out what is undefined, as JSON does', () => {
+    expect(canonicalJson({ b: undefined, a: [undefined, 1] })).toBe('{"a":[null,1]}');
+  });
+
+  it('sorts keys by code unit, the same on every machine', () => {
+    expect(canonicalJson({ ä: 1, z: 2, a: 3, B: 4, '10': 5, '9': 6 })).toBe('{"10":5,"9":6,"B":4,"a":3,"z":2,"ä":1}');
+  });
+});
+
+describe('a manifest', () => {
+  it('reads back as it was written, LSNs of any size included', () => {
+    fc.assert(
+      fc.property(manifestArbitrary, (manifest) => {
+        const text = encodeManifest(manifest);
+        const read = manifestSchema.parse(JSON.parse(text));
+        expect(read).toEqual(manifest);
+        expect(encodeManifest(read)).toBe(text);
+      }),
+    );
+  });
+
+  const mac = (manifest: Manifest) => createHmac('sha256', 'key').update(manifestMacInput(manifest)).digest('hex');
+
+  it('has the same input to its code when written and when read back', () => {
+    fc.assert(
+      fc.property(manifestArbitrary, (manifest) => {
+        const signed = { ...manifest, mac: mac(manifest) };
+        expect(mac(manifestSchema.parse(JSON.parse(encodeManifest(signed))))).toBe(signed.mac);
+      }),
+    );
+  });
+
+  const sample = sampleManifest(sampleAddress(0));
+  const { keys: _keys, mac: _mac, ...bound } = sample;
+  it.each(Object.keys(bound) as (keyof typeof bound)[])('binds %s by its code', (field) => {
+    const { [field]: _without, ...rest } = sample;
+    // Only what a reader accepts reaches the code; a field that is gone is the strongest change there is.
+    const altered = typeof sample[field] === 'string' ? { ...sample, [field]: `${sample[field]}0` } : { ...rest };
+    let input: string;
+    try {
+      input = manifestMacInput(altered as Manifest);
+    } catch {
+      return expect(manifestSchema.safeParse(altered).success).toBe(false);
+    }
+    expect(input).not.toBe(manifestMacInput(sample));
+  });
+
+  it('keeps its code when its keys are wrapped anew', () => {
+    const data = { ...sample.keys.data, ciphertext: Buffer.from('wrapped anew').toString('base64') };
+    expect(manifestMacInput({ ...sample, keys: { data } })).toBe(manifestMacInput(sample));
+  });
+});
