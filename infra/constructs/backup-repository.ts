@@ -11,7 +11,7 @@ import {
 import { Construct } from 'constructs';
 import type { DeploymentConfig } from '../deployment-config.ts';
 import type { ControlFunction } from './control-function.ts';
-import { CONTROL_PLANE_TAG } from './control-plane-role.ts';
+import { CONTROL_PLANE_TAG } from './tags.ts';
 
 export interface BackupRepositoryProps {
   /** The value of the tag `redoubt-control-plane` on the roles that may clean up. */
@@ -24,8 +24,7 @@ export interface BackupRepositoryProps {
 /**
  * The bucket that is the truth. Whoever holds a host's credentials can add to it, but neither replace nor remove what is there.
  *
- * Encryption at rest is S3's own: every backup is sealed under its chain's data key before it leaves the host, and with a KMS
- * key here each host would need a standing `kms:Decrypt`.
+ * Encryption at rest is S3's own: docs/decisions/0006-s3-managed-encryption-at-rest.md.
  */
 export class BackupRepository extends Construct {
   readonly bucket: Bucket;

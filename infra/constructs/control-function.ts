@@ -2,12 +2,12 @@ import { join } from 'node:path';
 import { type Duration, RemovalPolicy, Tags } from 'aws-cdk-lib';
 import { PolicyStatement, type PolicyStatementProps, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Architecture, Runtime, Tracing } from 'aws-cdk-lib/aws-lambda';
-import { NodejsFunction, OutputFormat, SourceMapMode } from 'aws-cdk-lib/aws-lambda-nodejs';
+import { LogLevel, NodejsFunction, OutputFormat, SourceMapMode } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { METRIC_NAMESPACE } from '#core/metric-names.ts';
-import { CONTROL_PLANE_TAG } from './control-plane-role.ts';
 import { explainWildcards } from './explain-wildcards.ts';
+import { CONTROL_PLANE_TAG } from './tags.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 
@@ -72,6 +72,7 @@ export class ControlFunction extends Construct {
         sourceMap: true,
         sourceMapMode: SourceMapMode.DEFAULT,
         sourcesContent: false,
+        logLevel: LogLevel.WARNING,
         // Dependencies in CommonJS call require for Node's own modules.
         banner: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
       },

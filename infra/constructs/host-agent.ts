@@ -7,7 +7,7 @@ import { Construct } from 'constructs';
 import { installAgentDocument } from '../documents/install-agent.ts';
 import { runAgentDocument } from '../documents/run-agent.ts';
 import type { ControlFunction } from './control-function.ts';
-import { CLUSTER_TAG } from './control-plane-role.ts';
+import { CLUSTER_TAG } from './tags.ts';
 
 export interface HostAgentProps {
   readonly controlPlane: string;

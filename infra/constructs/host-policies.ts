@@ -1,9 +1,9 @@
 import { ManagedPolicy, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { Construct } from 'constructs';
 import type { BackupRepository } from './backup-repository.ts';
-import { CLUSTER_TAG } from './control-plane-role.ts';
 import { explainWildcards } from './explain-wildcards.ts';
 import type { HostAgent } from './host-agent.ts';
+import { CLUSTER_TAG } from './tags.ts';
 import type { WorkflowNames } from './workflow-names.ts';
 
 export interface HostPoliciesProps {

@@ -38,6 +38,15 @@ describe('the functions', () => {
     ).toEqual([]);
   });
 
+  it.each(folders)('%s may trace and follow commands everywhere, and do nothing else everywhere', (folder) => {
+    const everywhere = permissions[folder]
+      .filter(({ Resource }) => listOf(Resource).includes('*'))
+      .flatMap(({ Action }) => listOf(Action));
+    const follow = ['ssm:CancelCommand', 'ssm:GetCommandInvocation'];
+    const trace = ['xray:PutTelemetryRecords', 'xray:PutTraceSegments'];
+    expect(everywhere.filter((action) => !follow.includes(action)).sort()).toEqual(trace);
+  });
+
   it.each(folders)('%s may not decrypt anything or see a plaintext key', (folder) => {
     const actions = permissions[folder].flatMap(({ Action }) => listOf(Action));
     expect(

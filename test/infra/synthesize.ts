@@ -40,12 +40,25 @@ export const redoubtApp = async ({ config = {}, withRulesOfCdk = false }: Option
   return { app, repository, controlPlane, directory };
 };
 
-/** The templates of a deployment with this configuration. */
-export const synthesize = async (config: Record<string, unknown> = {}) => {
-  const { repository, controlPlane, directory } = await redoubtApp({ config });
-  const templates = { repository: Template.fromStack(repository), controlPlane: Template.fromStack(controlPlane) };
-  await rm(directory, { recursive: true });
-  return templates;
+interface Templates {
+  readonly repository: Template;
+  readonly controlPlane: Template;
+}
+
+const synthesized = new Map<string, Promise<Templates>>();
+
+/** The templates of a deployment with this configuration, made once for each. */
+export const synthesize = (config: Record<string, unknown> = {}): Promise<Templates> => {
+  const make = async (): Promise<Templates> => {
+    const { repository, controlPlane, directory } = await redoubtApp({ config });
+    const templates = { repository: Template.fromStack(repository), controlPlane: Template.fromStack(controlPlane) };
+    await rm(directory, { recursive: true });
+    return templates;
+  };
+  const key = JSON.stringify(config);
+  const made = synthesized.get(key) ?? make();
+  synthesized.set(key, made);
+  return made;
 };
 
 /** For hooks and tests that synthesize: loading CDK takes seconds on a busy machine. */
