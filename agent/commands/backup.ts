@@ -101,12 +101,26 @@ export const runBackup = async (
 };
 
 const refuseEarly = async (
-  { parent }: BackupInstruction,
+  { parent, encryption, tablespaceEncryption }: BackupInstruction,
   engine: Engine,
   version: EngineVersion,
   server: BackupServer,
 ): Promise<ServerFacts> => {
+  // Better no backup than one that lacks what the cluster file asks for.
+  if (encryption.mode !== 'sealed')
+    throw new RedoubtError(
+      'EncryptionUnsupported',
+      `this agent seals backups; it cannot take them as ${encryption.mode}`,
+    );
+  if (tablespaceEncryption !== undefined)
+    throw new RedoubtError('EncryptionUnsupported', `this agent cannot escrow a ${tablespaceEncryption.kind}`);
   const facts = await server.probe();
+  const encrypted = facts.tablespaces.filter((tablespace) => tablespace.encrypted);
+  if (encrypted.length > 0)
+    throw new RedoubtError(
+      'EncryptionUnsupported',
+      `${encrypted.length} tablespaces are encrypted, among them ${encrypted[0]?.name}; the cluster file names no tablespaceEncryption`,
+    );
   engine.checkSuits(version, facts);
   await server.checkPrivileges(version);
   if (parent === undefined) return facts;
@@ -304,7 +318,10 @@ const commit = async (
   ]);
 
   const binlog = parseBinlogPosition(captured.firstOf(engine.metadataFiles.binlog));
-  const { parent } = instruction;
+  const {
+    parent,
+    keys: { grantToken: _grantToken, ...keys },
+  } = instruction;
   const segments = stored.segments.map(({ object }) => object);
   const unsigned: Omit<Manifest, 'mac'> = {
     format: 'redoubt-manifest',
@@ -327,14 +344,11 @@ const commit = async (
     checkpoints: checked.checkpoints,
     ...(binlog === undefined ? {} : { binlog }),
     ...(canary === undefined ? {} : { canary }),
-    keys: {
-      data: instruction.keys.data,
-      ...(instruction.keys.transition === undefined ? {} : { transition: instruction.keys.transition }),
-    },
+    keys,
     stream: {
       format: 'xbstream',
       compression: 'zstd',
-      encryption: 'sealed',
+      encryption: instruction.encryption.mode,
       bytes: stored.bytes,
       files: checked.document.files.length,
       segmentBytes: stored.segmentBytes,

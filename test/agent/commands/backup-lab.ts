@@ -54,6 +54,7 @@ export const instruction = (changes: object = {}): BackupInstruction =>
     engine: 'mariadb-backup',
     server: { socket: '/run/mysqld/mysqld.sock', dataDirectory: '/tmp', optionFile: '/etc/redoubt.cnf' },
     limits: {},
+    encryption: {},
     keys: {
       data: {
         kmsKey: 'arn:aws:kms:us-east-1:000000000000:key/1',

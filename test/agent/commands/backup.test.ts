@@ -291,6 +291,24 @@ describe('what the engine calls OK and is not (INV-1)', () => {
   });
 });
 
+describe('encryption that this agent cannot do is refused, never left out', () => {
+  it.each<[string, Taking]>([
+    ["the engine's own", { request: instruction({ encryption: { mode: 'native' } }) }],
+    [
+      'a keyring',
+      { request: instruction({ tablespaceEncryption: { kind: 'keyring-file', path: '/var/lib/keyring' } }) },
+    ],
+    [
+      'tablespaces whose keyring nobody named',
+      { in: lab([{ ...facts, tablespaces: facts.tablespaces.map((each) => ({ ...each, encrypted: true })) }]) },
+    ],
+  ])('%s', async (_what, taking) => {
+    const surroundings = taking.in ?? lab();
+    expect(await failure({ ...taking, in: surroundings })).toMatchObject({ code: 'EncryptionUnsupported' });
+    expect(surroundings.repository.writes).toEqual([]);
+  });
+});
+
 describe('the repository', () => {
   it.each([
     ['a part', 'part'],
