@@ -1,0 +1,92 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { backupPrefix, chainsPrefix, dataKeyOf, manifestKey, placePrefix } from '#core/object-keys.ts';
+import type { Repository } from '#core/ports/repository.ts';
+import { SHOP, sampleAddress, sampleBackup, sampleObjects, sha256Of } from '../doubles/sample-manifest.ts';
+
+export interface RepositoryUnderTest {
+  readonly repository: Repository;
+  /** Starts a multipart upload and leaves it. */
+  readonly startUpload: (key: string) => Promise<void>;
+}
+
+/** What every repository promises, whatever it is made of. `create` gives an empty one. */
+export const repositoryContract = (name: string, create: () => Promise<RepositoryUnderTest>): void => {
+  describe(`the repository: ${name}`, () => {
+    let repository: Repository;
+    let startUpload: RepositoryUnderTest['startUpload'];
+    beforeEach(async () => {
+      ({ repository, startUpload } = await create());
+    });
+
+    const at = sampleAddress(1);
+    const uploadAll = async (address = at) => {
+      for (const [key, text] of sampleObjects(address)) await repository.write(key, text);
+    };
+
+    it('reads what was written, with its digest, and nothing where nothing is', async () => {
+      const text = 'Grüße — 日本\n';
+      await repository.write('runs/run-1/instruction-1.json', text);
+      expect(await repository.read('runs/run-1/instruction-1.json')).toEqual({ text, sha256: sha256Of(text) });
+      expect(await repository.read('runs/run-1/nothing.json')).toBeUndefined();
+    });
+
+    it('tells the size of an object, and its digest if it tells one', async () => {
+      await repository.write('runs/a', 'Grüße');
+      const facts = await repository.look({ key: 'runs/a' });
+      expect(facts?.bytes).toBe(7);
+      if (facts?.sha256 !== undefined) expect(facts.sha256).toBe(sha256Of('Grüße'));
+      expect(await repository.look({ key: 'runs/b' })).toBeUndefined();
+    });
+
+    it('lists what lies under a prefix, in order, and nothing else', async () => {
+      for (const key of ['runs/b', 'runs/a', 'runs/a/1', 'other/a']) await repository.write(key, key);
+      expect(await repository.list('runs/')).toEqual(['runs/a', 'runs/a/1', 'runs/b']);
+      expect(await repository.list('nothing/')).toEqual([]);
+    });
+
+    it('lists folders once each, in order, only those after the one named', async () => {
+      for (const address of [sampleAddress(0, 22), sampleAddress(1, 22), sampleAddress(0, 23), sampleAddress(0, 24)])
+        await uploadAll(address);
+      const chains = [22, 23, 24].map((day) => `${sampleAddress(0, day).chain}/`);
+      expect(await repository.folders(chainsPrefix(SHOP))).toEqual(chains);
+      expect(await repository.folders(chainsPrefix(SHOP), chains[0])).toEqual(chains.slice(1));
+      expect(await repository.folders(chainsPrefix(SHOP), chains[2])).toEqual([]);
+    });
+
+    it('lists the attempts at one place by the rest of their names', async () => {
+      await uploadAll(sampleAddress(1));
+      await uploadAll(sampleAddress(2));
+      expect(await repository.folders(placePrefix(SHOP, at.chain, 1))).toEqual([`${at.backup}/`]);
+      expect(await repository.folders(placePrefix(SHOP, at.chain, 3))).toEqual([]);
+    });
+
+    it('ends the uploads under a prefix and no others', async () => {
+      const other = sampleAddress(2);
+      await startUpload(dataKeyOf(at, 0));
+      await startUpload(dataKeyOf(at, 1));
+      await startUpload(dataKeyOf(other, 0));
+      expect(await repository.abortUploads(backupPrefix(at))).toBe(2);
+      expect(await repository.abortUploads(backupPrefix(at))).toBe(0);
+      expect(await repository.abortUploads(backupPrefix(other))).toBe(1);
+    });
+
+    it('removes an uncommitted backup with its uploads, and nothing beside it', async () => {
+      const other = sampleAddress(2);
+      await uploadAll(at);
+      await uploadAll(other);
+      await startUpload(dataKeyOf(at, 2));
+      expect(await repository.removeUncommitted(at)).toBe(4);
+      expect(await repository.list(backupPrefix(at))).toEqual([]);
+      expect(await repository.abortUploads(backupPrefix(at))).toBe(0);
+      expect(await repository.list(backupPrefix(other))).toHaveLength(4);
+      expect(await repository.removeUncommitted(at)).toBe(0);
+    });
+
+    it('removes nothing of a committed backup', async () => {
+      await uploadAll();
+      await repository.write(manifestKey(at), sampleBackup(at).text);
+      expect(await repository.removeUncommitted(at)).toBe('committed');
+      expect(await repository.list(backupPrefix(at))).toHaveLength(5);
+    });
+  });
+};
