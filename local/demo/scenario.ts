@@ -223,7 +223,11 @@ export class Scenario {
         control: { kind: 'command', start: [server.control, 'start'], stop: [server.control, 'stop'] },
       },
       hosts: [{ instance, role, agentDirectory: agentDirectoryOf(this.#host) }],
-      ...(schedule && { policy: { schedule } }),
+      policy: {
+        ...(schedule && { schedule }),
+        // The shop is small for how busy it is: by the default its third increment would be a full.
+        maxIncrementsRatio: 10,
+      },
     });
     await writeFile(file, text);
     await this.#redoubt(`cluster apply -f ${relative(process.cwd(), file)}`);

@@ -86,12 +86,5 @@ export class ShopWriter {
 /** The server was stopped or killed: what this demo does to it on purpose. */
 const isGone = (error: unknown): boolean =>
   error instanceof Error &&
-  'code' in error &&
-  [
-    'PROTOCOL_CONNECTION_LOST',
-    'ECONNRESET',
-    'EPIPE',
-    'ER_SERVER_SHUTDOWN',
-    'ER_CONNECTION_KILLED',
-    'PROTOCOL_ENQUEUE_AFTER_FATAL_ERROR',
-  ].includes(String(error.code));
+  (('fatal' in error && error.fatal === true) ||
+    ('code' in error && ['ER_SERVER_SHUTDOWN', 'ER_CONNECTION_KILLED'].includes(String(error.code))));
