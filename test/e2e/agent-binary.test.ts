@@ -1,0 +1,365 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { manifestMacHolds } from '#agent/stream/manifest-mac.ts';
+import { backupAnswerSchema, failureSchema } from '#core/agent-protocol.ts';
+import { errorKind } from '#core/errors.ts';
+import { type Manifest, manifestSchema } from '#core/manifest.ts';
+import { Principals } from '#local/cloud/principals.ts';
+import { type Router, startRouter } from '#local/cloud/router.ts';
+import { type S3, startS3 } from '#local/cloud/s3/start-s3.ts';
+import { AwsError, awsJson } from '#local/cloud/service.ts';
+import { type Mariadb, startMariadb } from '#local/mariadb/start-mariadb.ts';
+import { isRunning } from '#test/agent/commands/backup-lab.ts';
+
+const root = join(import.meta.dirname, '..', '..');
+const agent = join(root, 'dist', 'agent', 'linux-x64', 'redoubt-agent');
+const BUCKET = 'redoubt-repository';
+const PASSWORD = 'correct horse battery staple';
+
+let directory: string;
+let server: Mariadb;
+let s3: S3;
+let router: Router;
+let client: S3Client;
+const dataKey = randomBytes(32);
+
+/** What the workflow heard, and what it says to heartbeats. */
+let heard: { readonly operation: string; readonly input: Readonly<Record<string, string>> }[] = [];
+let waiting = true;
+
+const hear = (operation: string) => async (input: Readonly<Record<string, string>>) => {
+  heard.push({ operation, input });
+  if (!waiting) throw new AwsError('TaskTimedOut', 'nobody waits');
+  return {};
+};
+
+beforeAll(async () => {
+  execFileSync(process.execPath, ['scripts/build-agent.ts'], { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
+  directory = mkdtempSync(join(tmpdir(), 'redoubt-agent-'));
+  server = await startMariadb({ directory: join(directory, 'server') });
+  await server.query('CREATE DATABASE app');
+  await server.query('CREATE TABLE app.t (id INT PRIMARY KEY AUTO_INCREMENT, text VARCHAR(500))');
+  await server.query('INSERT INTO app.t (text) SELECT REPEAT(MD5(seq), 10) FROM app.seq_1_to_60000');
+  await server.query(`CREATE USER backup@localhost IDENTIFIED BY '${PASSWORD}'`);
+  await server.query('GRANT RELOAD, PROCESS, BINLOG MONITOR, BINLOG ADMIN ON *.* TO backup@localhost');
+  await server.query('GRANT SELECT, INSERT, DELETE, CREATE ON redoubt.* TO backup@localhost');
+  s3 = await startS3({ stateDirectory: join(directory, 's3'), buckets: [BUCKET] });
+  router = await startRouter({
+    principals: new Principals(),
+    services: [
+      s3,
+      awsJson('kms', { Decrypt: async () => ({ Plaintext: dataKey.toString('base64') }) }),
+      awsJson('states', {
+        SendTaskHeartbeat: hear('heartbeat'),
+        SendTaskSuccess: hear('success'),
+        SendTaskFailure: hear('failure'),
+      }),
+    ],
+  });
+  client = new S3Client({
+    endpoint: router.endpoint,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    credentials: { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' },
+  });
+});
+
+afterAll(async () => {
+  client?.destroy();
+  await router?.close();
+  await s3?.close();
+  await server?.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+beforeEach(() => {
+  heard = [];
+  waiting = true;
+});
+
+let attempt = 0;
+
+/** Stores an instruction and starts the agent on it, as the SSM document does. */
+const start = async (
+  changes: object = {},
+  digest?: string,
+): Promise<ChildProcess & { readonly output: () => string }> => {
+  attempt++;
+  const optionFile = join(directory, 'option-file.cnf');
+  writeFileSync(optionFile, `[client]\nuser=backup\npassword='${PASSWORD}'\n`, { mode: 0o600 });
+  chmodSync(optionFile, 0o600);
+  const chain = `20261122T051210Z-${String(attempt).padStart(6, '0')}`;
+  const instruction = {
+    kind: 'backup',
+    protocol: 1,
+    run: 'run-1',
+    attempt,
+    cluster: 'orders',
+    host: 'i-0123456789abcdef0',
+    taskToken: 'secret-task-token',
+    heartbeatSeconds: 3,
+    chain,
+    backup: `20261122T051210Z-f0000-${chain.slice(-6)}`,
+    seq: 0,
+    reason: 'there is no chain yet',
+    fencingToken: 1,
+    engine: 'mariadb-backup',
+    server: { socket: server.socket, dataDirectory: server.dataDirectory, optionFile },
+    limits: {},
+    encryption: {},
+    keys: {
+      data: {
+        kmsKey: 'arn:aws:kms:us-east-1:000000000000:key/1',
+        ciphertext: Buffer.from('wrapped').toString('base64'),
+        context: { cluster: 'orders', chain, purpose: 'backup-data' },
+      },
+      grantToken: 'secret-grant-token',
+    },
+    expectedBytes: 0,
+    ...changes,
+  };
+  const body = JSON.stringify(instruction);
+  const key = `runs/run-1/instruction-${attempt}.json`;
+  await client.send(new PutObjectCommand({ Bucket: BUCKET, Key: key, Body: body }));
+  const child = spawn(
+    agent,
+    [
+      'run',
+      '--bucket',
+      BUCKET,
+      '--instruction',
+      key,
+      '--digest',
+      digest ?? createHash('sha256').update(body).digest('hex'),
+    ],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        PATH: '/usr/bin:/bin',
+        AWS_ENDPOINT_URL: router.endpoint,
+        AWS_REGION: 'us-east-1',
+        AWS_ACCESS_KEY_ID: 'AKIATEST',
+        AWS_SECRET_ACCESS_KEY: 'secret-access-key',
+        TMPDIR: directory,
+        MARK: `agent-${attempt}`,
+      },
+    },
+  );
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (text += data));
+  return Object.assign(child, { output: () => text });
+};
+
+const codeOf = async (child: ChildProcess): Promise<number | null> => (await once(child, 'close'))[0] as number | null;
+
+const keys = async (prefix: string): Promise<readonly string[]> =>
+  ((await client.send(new ListObjectsV2Command({ Bucket: BUCKET, Prefix: prefix }))).Contents ?? []).map(
+    ({ Key }) => Key ?? '',
+  );
+
+const manifests = async () => (await keys('clusters/')).filter((key) => key.endsWith('manifest.json'));
+
+const read = async (key: string): Promise<Buffer> =>
+  Buffer.from(
+    (await (await client.send(new GetObjectCommand({ Bucket: BUCKET, Key: key }))).Body?.transformToByteArray()) ?? [],
+  );
+
+const failureHeard = () => {
+  const last = heard.at(-1);
+  expect(last?.operation).toBe('failure');
+  return failureSchema.parse(JSON.parse(last?.input.cause ?? ''));
+};
+
+/** Secrets of an agent that is gone, and what it would leave on disk. */
+const leftOver = (): readonly string[] => [
+  ...readdirSync('/dev/shm').filter((name) => name.startsWith('redoubt-')),
+  ...readdirSync(directory).filter((name) => name.startsWith('redoubt-')),
+];
+
+/** The engine at work: its options come from a file, so its arguments tell nothing. */
+const engines = (): readonly string[] =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+        return words.includes(`--target-dir=${directory}`) ? [words] : [];
+      } catch {
+        return [];
+      }
+    });
+
+const slow = { limits: { uploadBytesPerSecond: 100_000 } };
+
+const untilEngineRuns = async (): Promise<void> => {
+  for (let waited = 0; engines().length === 0; waited += 20) {
+    if (waited > 20_000) throw new Error('the engine does not start');
+    await sleep(20);
+  }
+};
+
+const untilNothingRuns = async (): Promise<void> => {
+  for (let waited = 0; engines().length > 0 && waited < 15_000; waited += 50) await sleep(50);
+  expect(engines()).toEqual([]);
+};
+
+describe('the agent as one file', () => {
+  it('starts where there is no Node and no PATH', () => {
+    const said = execFileSync(agent, ['version'], { env: { PATH: '' }, encoding: 'utf8' });
+    const built = JSON.parse(readFileSync(join(root, 'dist', 'agent', 'agent.json'), 'utf8'));
+    expect(JSON.parse(said)).toEqual({ version: built.version, protocol: 1 });
+    expect(createHash('sha256').update(readFileSync(agent)).digest('hex')).toBe(built.sha256);
+  });
+
+  it('backs a server up, answers, and leaves nothing on the host', async () => {
+    const child = await start();
+    expect(await codeOf(child), child.output()).toBe(0);
+    expect(heard[0]?.operation).toBe('heartbeat');
+    const last = heard.at(-1);
+    expect(last?.operation).toBe('success');
+    const answer = backupAnswerSchema.parse(JSON.parse(last?.input.output ?? ''));
+    const body = await read(answer.manifestKey);
+    expect(createHash('sha256').update(body).digest('hex')).toBe(answer.manifestSha256);
+    const manifest: Manifest = manifestSchema.parse(JSON.parse(body.toString()));
+    expect(manifestMacHolds(manifest, dataKey)).toBe(true);
+    expect(manifest.checkpoints.toLsn).toBeGreaterThan(0n);
+    const rows = await server.query('SELECT backup, written_at FROM redoubt.canary');
+    expect(rows).toContainEqual({ backup: manifest.backup, written_at: manifest.canary?.writtenAt });
+    expect(leftOver()).toEqual([]);
+    expect(engines()).toEqual([]);
+  });
+
+  it('shows no secret to whoever looks at processes, output or the log of the run', async () => {
+    const child = await start(slow);
+    await untilEngineRuns();
+    const seen = engines().join('\n');
+    child.kill('SIGTERM');
+    await codeOf(child);
+    for (const secret of [
+      PASSWORD,
+      'secret-task-token',
+      'secret-grant-token',
+      'secret-access-key',
+      dataKey.toString('base64'),
+    ]) {
+      expect(seen).not.toContain(secret);
+      expect(child.output()).not.toContain(secret);
+    }
+    expect(child.output().length).toBeLessThan(24_000);
+  });
+
+  it('does nothing with an instruction that is not the one that was sent', async () => {
+    const child = await start({}, 'a'.repeat(64));
+    expect(await codeOf(child)).toBe(errorKind('InstructionTampered').exit);
+    expect(heard).toEqual([]);
+  });
+
+  it.each([
+    ['ServerUnreachable', () => ({ server: { ...config(), socket: join(directory, 'nowhere.sock') } })],
+    ['DataDirectoryMismatch', () => ({ server: { ...config(), dataDirectory: '/var' } })],
+    ['EngineMissing', () => ({ engineDirectory: '/nowhere' })],
+  ])('names what is wrong: %s', async (code, changes) => {
+    const child = await start(changes());
+    expect(await codeOf(child), child.output()).toBe(errorKind(code as 'EngineMissing').exit);
+    expect(failureHeard().code).toBe(code);
+    expect(child.output()).toContain(`[${code}]`);
+  });
+});
+
+const config = () => ({
+  socket: server.socket,
+  dataDirectory: server.dataDirectory,
+  optionFile: join(directory, 'option-file.cnf'),
+});
+
+describe('a run that is ended from outside', () => {
+  it.each(['SIGTERM', 'SIGINT'] as const)(
+    'by %s: the engine dies, the workflow hears it, nothing stays',
+    async (signal) => {
+      const before = await manifests();
+      const child = await start(slow);
+      await untilEngineRuns();
+      child.kill(signal);
+      expect(await codeOf(child), child.output()).toBe(errorKind('RunCancelled').exit);
+      expect(failureHeard().code).toBe('RunCancelled');
+      await untilNothingRuns();
+      expect(leftOver()).toEqual([]);
+      expect(await manifests()).toEqual(before);
+    },
+  );
+
+  it('by a workflow that does not wait any more: it stops at once', async () => {
+    const child = await start(slow);
+    await untilEngineRuns();
+    waiting = false;
+    expect(await codeOf(child), child.output()).toBe(errorKind('RunCancelled').exit);
+    await untilNothingRuns();
+    expect(leftOver()).toEqual([]);
+  });
+
+  it('by SIGKILL: the engine dies with it, its secrets vanish, and the next run is not in its way', async () => {
+    const before = await manifests();
+    const child = await start(slow);
+    await untilEngineRuns();
+    const mark = `agent-${attempt}`;
+    child.kill('SIGKILL');
+    await codeOf(child);
+    await untilNothingRuns();
+    for (let waited = 0; isRunning(mark) && waited < 10_000; waited += 50) await sleep(50);
+    expect(readdirSync('/dev/shm').filter((name) => name.startsWith('redoubt-'))).toEqual([]);
+    expect(await manifests()).toEqual(before);
+    const next = await start();
+    expect(await codeOf(next), next.output()).toBe(0);
+    expect(leftOver()).toEqual([]);
+  });
+
+  it('while another one works on the cluster: HostBusy, and the other goes on', async () => {
+    const first = await start(slow);
+    await untilEngineRuns();
+    const second = await start();
+    expect(await codeOf(second)).toBe(errorKind('HostBusy').exit);
+    expect(engines().length).toBeGreaterThan(0);
+    first.kill('SIGTERM');
+    await codeOf(first);
+  });
+
+  it('by the death of the process that started it', async () => {
+    const before = heard.length;
+    // A shell in between, as the SSM agent's: killed, it cannot pass the signal on.
+    const child = await start(slow);
+    child.kill('SIGTERM');
+    await codeOf(child);
+    const key = `runs/run-1/instruction-${attempt}.json`;
+    const digest = createHash('sha256')
+      .update(await read(key))
+      .digest('hex');
+    const shell = spawn(
+      '/bin/sh',
+      ['-c', `"${agent}" run --bucket ${BUCKET} --instruction ${key} --digest ${digest}; true`],
+      {
+        stdio: 'ignore',
+        env: {
+          PATH: '/usr/bin:/bin',
+          AWS_ENDPOINT_URL: router.endpoint,
+          AWS_REGION: 'us-east-1',
+          AWS_ACCESS_KEY_ID: 'AKIATEST',
+          AWS_SECRET_ACCESS_KEY: 'secret',
+          TMPDIR: directory,
+        },
+      },
+    );
+    await untilEngineRuns();
+    shell.kill('SIGKILL');
+    await untilNothingRuns();
+    for (let waited = 0; heard.at(-1)?.operation !== 'failure' && waited < 10_000; waited += 50) await sleep(50);
+    expect(heard.length).toBeGreaterThan(before);
+    expect(failureHeard().detail).toContain('started the agent died');
+  });
+});
