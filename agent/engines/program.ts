@@ -15,7 +15,7 @@ export const readVersion = (program: string, pattern: RegExp): Promise<EngineVer
   new Promise((resolve, reject) => {
     const child = spawn(program, ['--version'], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, LC_ALL: 'C' },
+      env: { PATH: process.env.PATH ?? '', LC_ALL: 'C' },
     });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {

@@ -6,13 +6,8 @@ export interface XtrabackupSeries {
   readonly servers: readonly string[];
   /** Before this version of the tool, a server newer than the tool (by patch) is refused; absent: never, or always the same. */
   readonly followsServerUntil?: string;
+  /** Options every backup gets. */
   readonly backup: readonly string[];
-  readonly prepare: readonly string[];
-  /** Options for the keys of encrypted tablespaces, by what they take. */
-  readonly keyring: {
-    readonly plugins: boolean;
-    readonly components: boolean;
-  };
   readonly privileges: {
     /** On `*.*`; alternatives in one entry are separated by `|`, the first is the one to grant. */
     readonly privileges: readonly string[];
@@ -28,8 +23,6 @@ const PERFORMANCE_SCHEMA = ['log_status', 'keyring_component_status', 'replicati
 const V8: Omit<XtrabackupSeries, 'servers'> = {
   // Unknown options are errors by default (--strict) but only once the server is connected; nothing to add.
   backup: [],
-  prepare: [],
-  keyring: { plugins: false, components: true },
   privileges: {
     privileges: ['BACKUP_ADMIN', 'PROCESS', 'RELOAD|FLUSH_TABLES', 'LOCK TABLES', 'REPLICATION CLIENT'],
     tables: PERFORMANCE_SCHEMA,
@@ -43,20 +36,18 @@ const SERIES: Readonly<Record<string, XtrabackupSeries>> = {
     servers: ['5.5', '5.6', '5.7'],
     // Without it a build with the version check starts perl with the password in its environment.
     backup: ['--no-version-check'],
-    prepare: [],
-    keyring: { plugins: true, components: false },
     privileges: {
       privileges: ['PROCESS', 'RELOAD', 'LOCK TABLES', 'REPLICATION CLIENT'],
       tables: [],
       leavesBinlogBy: ['SUPER'],
     },
   },
-  '8.0': { ...V8, servers: ['8.0'], followsServerUntil: '8.0.34', keyring: { plugins: true, components: true } },
+  '8.0': { ...V8, servers: ['8.0'], followsServerUntil: '8.0.34' },
   '8.4': { ...V8, servers: ['8.4'] },
   // Innovation releases: each backs up the server of its own series only.
-  '8.1': { ...V8, servers: ['8.1'], keyring: { plugins: true, components: true } },
-  '8.2': { ...V8, servers: ['8.2'], keyring: { plugins: true, components: true } },
-  '8.3': { ...V8, servers: ['8.3'], keyring: { plugins: true, components: true } },
+  '8.1': { ...V8, servers: ['8.1'] },
+  '8.2': { ...V8, servers: ['8.2'] },
+  '8.3': { ...V8, servers: ['8.3'] },
 };
 
 const INNOVATION = /^9\.\d+$/;

@@ -55,7 +55,7 @@ export const xtrabackup: Engine = {
     ],
   }),
   // Never an option file: once it knows its target, XtraBackup reads that directory's backup-my.cnf and nothing else.
-  prepareCommands: (version, request) => [
+  prepareCommands: (_version, request) => [
     {
       program: programPath(PROGRAM, request.engineDirectory),
       args: [
@@ -64,7 +64,6 @@ export const xtrabackup: Engine = {
         `--target-dir=${request.baseDirectory}`,
         ...(request.incrementDirectory === undefined ? [] : [`--incremental-dir=${request.incrementDirectory}`]),
         `--use-memory=${request.memoryBytes}`,
-        ...seriesOf(version.series).prepare,
       ],
     },
   ],

@@ -40,17 +40,20 @@ const LONGEST_LINE = 64 * 1024;
 
 /**
  * Starts "$@" with a lifeline. fd 3 is a pipe whose other end only the agent holds: when the agent ends in whatever way, SIGKILL
- * included, the reader sees the end of it and kills the whole process group. A trap that does nothing makes the shell outlive a
- * SIGTERM to the group, so that its exit is the child's exit and never comes before it.
+ * included, the reader sees the end of it and kills the whole process group. The traps make the shell outlive a SIGTERM to the
+ * group, so that its exit is the child's exit and never comes before it; the child itself starts with the default actions. A signal
+ * that came before the child did is passed on.
  */
 const LIFELINE = `
 umask 077
+early=
+trap early=1 HUP INT TERM
 "$@" 3<&- &
 child=$!
-{ read -r _; kill -KILL -$$; } <&3 >/dev/null 2>&1 &
+{ trap '' HUP INT TERM; read -r _; kill -KILL -$$; } <&3 >/dev/null 2>&1 &
 watch=$!
 exec 3<&-
-trap : HUP INT TERM
+[ -n "$early" ] && kill -TERM "$child"
 while :; do
   wait "$child"; status=$?
   kill -0 "$child" 2>/dev/null || break

@@ -1,0 +1,199 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { compareVersions } from '#agent/engines/compare-versions.ts';
+import { type BackupRequest, type EngineVersion, engineOf } from '#agent/engines/engine.ts';
+import type { ServerFacts } from '#agent/server/server-facts.ts';
+import { limitsSchema, serverConfigSchema } from '#core/cluster-config.ts';
+import type { RedoubtError } from '#core/errors.ts';
+import { lsn } from '#core/lsn.ts';
+
+const SECRET = 'hunter2 "quoted"';
+
+const facts = (flavour: 'mariadb' | 'mysql' | 'percona', version: string) =>
+  ({
+    version,
+    identity: { flavour, series: /^\d+\.\d+/.exec(version)?.[0], dataDirectory: '/var/lib/mysql' },
+  }) as ServerFacts;
+
+const request = (changes: Partial<BackupRequest> = {}): BackupRequest => ({
+  server: serverConfigSchema.parse({
+    socket: '/run/mysqld/mysqld.sock',
+    dataDirectory: '/var/lib/mysql',
+    optionFile: '/etc/redoubt/client.cnf',
+  }),
+  facts: facts('mysql', '8.0.36'),
+  credentials: { user: 'bk', password: SECRET },
+  fromLsn: lsn(0n),
+  limits: limitsSchema.parse({ parallel: 3 }),
+  lsnDirectory: '/tmp/lsn',
+  scratchDirectory: '/tmp/scratch',
+  ...changes,
+});
+
+const version = (text: string): EngineVersion => ({
+  version: text,
+  series: /^\d+\.\d+/.exec(text)?.[0] ?? '',
+});
+
+const ENGINES = [
+  ['mariadb-backup', version('10.11.19')],
+  ['xtrabackup', version('2.4.7')],
+  ['xtrabackup', version('8.0.35-30')],
+  ['xtrabackup', version('8.4.0-6')],
+  ['xtrabackup', version('9.7.1')],
+] as const;
+
+describe.each(ENGINES)('the commands of %s %o', (name, of) => {
+  const engine = engineOf(name);
+  const prepare = { baseDirectory: '/r/base', last: false, memoryBytes: 1_000_000 } as const;
+
+  it('stream xbstream, connect by option file and never name a secret', () => {
+    const command = engine.backupCommand(of, request());
+    expect(command.program).toBe(name);
+    expect(command.args).toEqual(
+      expect.arrayContaining(['--backup', '--stream=xbstream', '--extra-lsndir=/tmp/lsn', '--parallel=3']),
+    );
+    expect(command.optionFile).toContain('password="hunter2 \\"quoted\\""');
+    expect(command.optionFile).toContain('socket="/run/mysqld/mysqld.sock"');
+    expect(JSON.stringify([command.args, command.env ?? {}])).not.toContain('hunter2');
+  });
+
+  it('name the data directory that was checked', () => {
+    expect(engine.backupCommand(of, request()).args).toContain('--datadir=/var/lib/mysql');
+  });
+
+  it('ask for an increment only from an LSN', () => {
+    const lsnOption = (from: bigint) =>
+      engine.backupCommand(of, request({ fromLsn: lsn(from) })).args.filter((arg) => /incremental/.test(arg));
+    // `--incremental-lsn=0` would be a full that calls itself an increment (recorded: 59e).
+    expect(lsnOption(0n)).toEqual([]);
+    expect(lsnOption(18446744073709551615n)).toEqual(['--incremental-lsn=18446744073709551615']);
+  });
+
+  it('throttle where the cluster file says so', () => {
+    const throttle = (limits: object) =>
+      engine
+        .backupCommand(of, request({ limits: limitsSchema.parse(limits) }))
+        .args.filter((arg) => /throttle/.test(arg));
+    expect(throttle({})).toEqual([]);
+    expect(throttle({ engineThrottle: 40 })).toEqual(['--throttle=40']);
+  });
+
+  it('run the program of the directory named', () => {
+    expect(engine.backupCommand(of, request({ engineDirectory: '/opt/engine/bin' })).program).toBe(
+      `/opt/engine/bin/${name}`,
+    );
+  });
+
+  it('prepare without an option file: it would be ignored, or hide the backup’s own', () => {
+    for (const command of engine.prepareCommands(of, prepare)) {
+      expect(command.optionFile).toBeUndefined();
+      expect(command.args).toEqual(
+        expect.arrayContaining(['--prepare', '--target-dir=/r/base', '--use-memory=1000000']),
+      );
+    }
+  });
+
+  it('leave a base that increments can follow, until the last step', () => {
+    const args = (last: boolean, incrementDirectory?: string) =>
+      engine
+        .prepareCommands(of, { ...prepare, last, ...(incrementDirectory ? { incrementDirectory } : {}) })
+        .flatMap((command) => command.args);
+    expect(args(false).includes('--apply-log-only')).toBe(name === 'xtrabackup');
+    expect(args(true)).not.toContain('--apply-log-only');
+    expect(args(true, '/r/inc1')).toContain('--incremental-dir=/r/inc1');
+    expect(engine.preparedType(false)).toBe('log-applied');
+    expect(engine.preparedType(true)).toBe(name === 'xtrabackup' ? 'full-prepared' : 'log-applied');
+  });
+});
+
+const suits = (name: 'mariadb-backup' | 'xtrabackup', tool: string, server: ServerFacts): string => {
+  try {
+    engineOf(name).checkSuits(version(tool), server);
+    return 'suits';
+  } catch (error) {
+    return (error as RedoubtError).code;
+  }
+};
+
+describe('an engine and a server', () => {
+  it.each([
+    ['mariadb-backup', '10.11.19', 'mariadb', '10.11.19-MariaDB-log', 'suits'],
+    ['mariadb-backup', '10.11.19', 'mariadb', '10.11.6-MariaDB', 'suits'],
+    ['mariadb-backup', '10.11.6', 'mariadb', '10.11.19-MariaDB', 'EngineUnsuited'],
+    ['mariadb-backup', '10.11.19', 'mariadb', '11.4.2-MariaDB', 'EngineUnsuited'],
+    ['mariadb-backup', '11.4.2', 'mariadb', '10.11.19-MariaDB', 'EngineUnsuited'],
+    ['mariadb-backup', '10.11.19', 'mysql', '8.0.36', 'EngineUnsuited'],
+    ['xtrabackup', '2.4.7', 'mysql', '5.7.13-log', 'suits'],
+    ['xtrabackup', '2.4.29', 'percona', '5.6.51-91', 'suits'],
+    ['xtrabackup', '2.4.29', 'mysql', '8.0.36', 'EngineUnsuited'],
+    ['xtrabackup', '2.4.29', 'mariadb', '10.1.48-MariaDB', 'EngineUnsuited'],
+    ['xtrabackup', '8.0.35-30', 'mysql', '8.0.41', 'suits'],
+    ['xtrabackup', '8.0.32-26', 'mysql', '8.0.32', 'suits'],
+    ['xtrabackup', '8.0.32-26', 'mysql', '8.0.33', 'EngineUnsuited'],
+    ['xtrabackup', '8.0.35-30', 'mysql', '5.7.44', 'EngineUnsuited'],
+    ['xtrabackup', '8.0.35-30', 'mysql', '8.4.0', 'EngineUnsuited'],
+    ['xtrabackup', '8.4.0-6', 'percona', '8.4.5-5', 'suits'],
+    ['xtrabackup', '9.7.1', 'mysql', '9.7.0', 'suits'],
+    ['xtrabackup', '9.7.1', 'mysql', '9.6.0', 'EngineUnsuited'],
+    ['xtrabackup', '10.0.0', 'mysql', '10.0.0', 'EngineUnsuited'],
+  ] as const)('%s %s for %s %s: %s', (name, tool, flavour, server, verdict) => {
+    expect(suits(name, tool, facts(flavour, server))).toBe(verdict);
+  });
+});
+
+describe('the version of an engine', () => {
+  let directory: string;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'engine-'));
+  });
+  afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+  const saying = (name: 'mariadb-backup' | 'xtrabackup', script: string) => {
+    writeFileSync(join(directory, name), `#!/bin/sh\n${script}\n`);
+    chmodSync(join(directory, name), 0o755);
+    return engineOf(name).version(directory);
+  };
+
+  it.each([
+    [
+      'mariadb-backup',
+      'mariadb-backup based on MariaDB server 10.11.19-MariaDB debian-linux-gnu (x86_64)',
+      '10.11.19',
+      '10.11',
+    ],
+    // Recorded: 00-xtrabackup-version; 2.4 writes it to standard error.
+    [
+      'xtrabackup',
+      'xtrabackup version 2.4.7 based on MySQL server 5.7.13 Linux (x86_64) (revision id: )',
+      '2.4.7',
+      '2.4',
+    ],
+    [
+      'xtrabackup',
+      'xtrabackup version 8.0.35-30 based on MySQL server 8.0.35 Linux (x86_64) (revision id: 6beb4b49)',
+      '8.0.35-30',
+      '8.0',
+    ],
+  ] as const)('%s is read from %j', async (name, line, text, series) => {
+    expect(await saying(name, `echo '${line}' >&2`)).toEqual({ version: text, series });
+    expect(await saying(name, `echo '${line}'`)).toEqual({ version: text, series });
+  });
+
+  it('is refused where the program is missing or is another one', async () => {
+    await expect(engineOf('xtrabackup').version(join(directory, 'nowhere'))).rejects.toMatchObject({
+      code: 'EngineMissing',
+    });
+    await expect(saying('mariadb-backup', 'echo mysqldump 8.0')).rejects.toMatchObject({ code: 'EngineUnsuited' });
+  });
+});
+
+describe('comparing versions', () => {
+  it('goes by number, place by place', () => {
+    expect(compareVersions('10.11.9', '10.11.19-MariaDB')).toBeLessThan(0);
+    expect(compareVersions('8.0.34-29', '8.0.34')).toBe(0);
+    expect(compareVersions('8.4', '8.3.9')).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest';
+import { missingPrivileges } from '#agent/server/check-privileges.ts';
+
+const CANARY = 'GRANT SELECT, INSERT, DELETE, CREATE ON `redoubt`.* TO `bk`@`localhost`';
+const lacking = (name: 'mariadb-backup' | 'xtrabackup', series: string, binlog: boolean, ...grants: string[]) =>
+  missingPrivileges({ name, series }, binlog, 'bk@localhost', grants).missing;
+
+describe('the privileges of a backup user', () => {
+  it('for MariaDB without a binary log are fewer', () => {
+    const grants = ["GRANT RELOAD, PROCESS ON *.* TO `bk`@`localhost` IDENTIFIED BY PASSWORD '*0'", CANARY];
+    expect(lacking('mariadb-backup', '10.11', false, ...grants)).toEqual([]);
+    expect(lacking('mariadb-backup', '10.11', true, ...grants)).toEqual(['BINLOG MONITOR', 'BINLOG ADMIN']);
+  });
+
+  it('count by their older names', () => {
+    const grants = ['GRANT RELOAD, PROCESS, SUPER, REPLICATION CLIENT ON *.* TO `bk`@`localhost`', CANARY];
+    expect(lacking('mariadb-backup', '10.6', true, ...grants)).toEqual([]);
+  });
+
+  it('on one schema are not those on all, and those on all are those on one', () => {
+    expect(
+      lacking('mariadb-backup', '10.11', false, 'GRANT ALL PRIVILEGES ON `redoubt`.* TO `bk`@`localhost`'),
+    ).toEqual(['RELOAD', 'PROCESS']);
+    expect(
+      lacking(
+        'mariadb-backup',
+        '10.11',
+        false,
+        'GRANT SELECT, INSERT, DELETE, CREATE, RELOAD, PROCESS ON *.* TO `bk`@`localhost`',
+      ),
+    ).toEqual([]);
+    expect(
+      lacking(
+        'mariadb-backup',
+        '10.11',
+        false,
+        'GRANT RELOAD, PROCESS ON *.* TO `bk`@`localhost`',
+        CANARY.replace('redoubt', 'redoubts'),
+      ),
+    ).toEqual(['SELECT on redoubt.*', 'INSERT on redoubt.*', 'DELETE on redoubt.*', 'CREATE on redoubt.*']);
+  });
+
+  it('on single columns do not count as a name with a comma', () => {
+    const grants = ['GRANT RELOAD, PROCESS ON *.* TO `bk`@`localhost`', CANARY];
+    expect(
+      lacking('mariadb-backup', '10.11', false, ...grants, 'GRANT SELECT (a, b) ON `x`.`y` TO `bk`@`localhost`'),
+    ).toEqual([]);
+  });
+
+  it('for XtraBackup 8 include the tables it reads, and come with the statements that grant them', () => {
+    const grants = [
+      'GRANT RELOAD, PROCESS, LOCK TABLES, REPLICATION CLIENT ON *.* TO `bk`@`localhost`',
+      'GRANT BACKUP_ADMIN ON *.* TO `bk`@`localhost`',
+      'GRANT SELECT ON `performance_schema`.`log_status` TO `bk`@`localhost`',
+      CANARY,
+    ];
+    const { missing, statement } = missingPrivileges(
+      { name: 'xtrabackup', series: '8.0' },
+      true,
+      'bk@localhost',
+      grants,
+    );
+    expect(missing).toEqual([
+      'SELECT on performance_schema.keyring_component_status',
+      'SELECT on performance_schema.replication_group_members',
+      'SESSION_VARIABLES_ADMIN',
+    ]);
+    expect(statement).toBe(
+      "GRANT SELECT ON performance_schema.keyring_component_status TO 'bk'@'localhost'; " +
+        "GRANT SELECT ON performance_schema.replication_group_members TO 'bk'@'localhost'; " +
+        "GRANT SESSION_VARIABLES_ADMIN ON *.* TO 'bk'@'localhost';",
+    );
+  });
+
+  it('for XtraBackup 2.4 are those the recorded runs failed without', () => {
+    // 72-privileges-*: without PROCESS, RELOAD or REPLICATION CLIENT the run ends with 1.
+    expect(lacking('xtrabackup', '2.4', false, CANARY)).toEqual([
+      'PROCESS',
+      'RELOAD',
+      'LOCK TABLES',
+      'REPLICATION CLIENT',
+    ]);
+  });
+});
