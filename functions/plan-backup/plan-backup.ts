@@ -15,7 +15,7 @@ import { undoingOnFailure } from '../runs/undoing-on-failure.ts';
 import { TASK_TIMEOUT_SECONDS } from '../runtime/task-timeout.ts';
 import { clearEarlierPlan } from './clear-earlier-plan.ts';
 
-export const planBackupInputSchema = z.object({
+export const planBackupInputSchema = z.strictObject({
   ...backupRequestSchema.shape,
   run: runIdSchema,
   /** ARN of the execution. */

@@ -12,7 +12,7 @@ import { type TakeLeaseDeps, takeLease } from '../runs/take-lease.ts';
 import { undoingOnFailure } from '../runs/undoing-on-failure.ts';
 import { TASK_TIMEOUT_SECONDS } from '../runtime/task-timeout.ts';
 
-export const planRestoreInputSchema = z.object({
+export const planRestoreInputSchema = z.strictObject({
   ...restoreRequestSchema.shape,
   run: runIdSchema,
   /** ARN of the execution. */

@@ -6,7 +6,8 @@ import { type ClusterId, clusterIdSchema, type RunId, runIdSchema } from '#core/
 const stepSchema = z.object({
   run: runIdSchema,
   outcome: z.enum(['succeeded', 'failed']),
-  cluster: clusterIdSchema.optional(),
+  /** Whatever the execution was started with: a name that no cluster can have is as good as none. */
+  cluster: clusterIdSchema.optional().catch(undefined),
   error: z.string().optional(),
   cause: z.string().optional(),
   answer: answerSchema.optional(),

@@ -3,6 +3,7 @@ import { RedoubtError } from '#core/errors.ts';
 import { chainIdSchema } from '#core/ids.ts';
 import type { Manifest } from '#core/manifest.ts';
 import { backupPrefix, manifestKey } from '#core/object-keys.ts';
+import { planBackupInputSchema } from '#functions/plan-backup/plan-backup.ts';
 import { HOST, ROLE, SHOP, sampleBackup, sampleCluster } from '../doubles/sample-manifest.ts';
 import {
   addressOf,
@@ -67,6 +68,12 @@ describe('planning a backup', () => {
     const { decoded } = await world.plan('run-2', { kind: 'full' });
     expect(first.manifest.chain).toMatch(/^20261122T051210Z-/);
     expect(decoded.chain).toMatch(/^20261122T051211Z-/);
+  });
+
+  it('takes no request with a key it does not know: a misspelt one must not be a silent default', () => {
+    const input = { cluster: SHOP, run: 'run-1', execution: executionOf('run-1') };
+    expect(planBackupInputSchema.safeParse({ ...input, kind: 'full' }).success).toBe(true);
+    expect(planBackupInputSchema.safeParse({ ...input, knid: 'full' }).success).toBe(false);
   });
 
   it('refuses a cluster that nobody applied', async () => {

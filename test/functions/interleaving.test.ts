@@ -1,0 +1,135 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { BackupRecord, ChainHead } from '#core/catalog-records.ts';
+import { RedoubtError } from '#core/errors.ts';
+import { planRestore } from '#core/restore-plan.ts';
+import { type Catalog, inMemoryCatalog } from '../doubles/in-memory-catalog.ts';
+import { SHOP } from '../doubles/sample-manifest.ts';
+import { type ControlPlaneUnderTest, controlPlaneUnderTest, executionOf } from './control-plane-under-test.ts';
+
+/** Lets the scheduler decide when each call of each port happens. */
+const scheduled = <Ports extends object>(scheduler: fc.Scheduler, ports: Ports): Ports =>
+  new Proxy(ports, {
+    get: (target, name) => {
+      const member = Reflect.get(target, name);
+      if (typeof member === 'object' && member !== null && !(member instanceof Map) && !(member instanceof Set))
+        return scheduled(scheduler, member);
+      if (typeof member !== 'function') return member;
+      return async (...args: unknown[]) => {
+        await scheduler.schedule(Promise.resolve(), String(name));
+        return member.apply(target, args);
+      };
+    },
+  });
+
+interface Story {
+  /** What befalls the run between asking its host and recording. */
+  readonly fate: 'finishes' | 'agent fails' | 'recorder dies' | 'is stopped' | 'is stopped, agent goes on';
+  readonly kind: 'auto' | 'full';
+}
+
+const storyArbitrary: fc.Arbitrary<Story> = fc.record({
+  fate: fc.constantFrom('finishes', 'agent fails', 'recorder dies', 'is stopped', 'is stopped, agent goes on'),
+  kind: fc.constantFrom('auto', 'full'),
+});
+
+const TRIES = 8;
+
+/** One execution, as the state machine and the agent would play it; another one later where the cluster is held. */
+const play = async (world: ControlPlaneUnderTest, run: string, story: Story, tries = TRIES): Promise<void> => {
+  const { fate, kind } = story;
+  const stop = () => world.executions.ended.add(executionOf(run));
+  try {
+    const planned = await world.plan(run, { kind });
+    await world.ask(run, planned);
+    if (fate === 'agent fails') throw new RedoubtError('EngineFailed', 'it said no');
+    if (fate === 'is stopped') {
+      world.upload(planned.decoded);
+      stop();
+      return;
+    }
+    if (fate === 'is stopped, agent goes on') stop();
+    const backup = world.commit(planned.decoded);
+    if (fate === 'recorder dies') {
+      stop();
+      return;
+    }
+    await world.record(run, backup);
+    await world.settle(run);
+    stop();
+  } catch (error) {
+    if (!(error instanceof RedoubtError)) throw error;
+    expect(error.code).not.toBe('Unexpected');
+    await world.settle(run, { outcome: 'failed', error: error.code, cause: error.detail });
+    stop();
+    if (error.code === 'BackupInProgress' && tries > 1) await play(world, `${run}-again`, story, tries - 1);
+  }
+};
+
+interface Observed {
+  readonly heads: ChainHead[];
+  readonly tokens: number[];
+}
+
+/** The catalog, with every head and token that was ever written. */
+const observed = (catalog: Catalog, seen: Observed): Catalog => ({
+  ...catalog,
+  chains: {
+    ...catalog.chains,
+    append: async (append) => {
+      const outcome = await catalog.chains.append(append);
+      if (outcome === 'appended') {
+        seen.heads.push(append.head);
+        seen.tokens.push(append.lease.token);
+      }
+      return outcome;
+    },
+  },
+});
+
+const expectOneLine = (backups: readonly BackupRecord[], seen: Observed): void => {
+  // Each write of the head follows the one before: a line, not a tree.
+  for (const [index, head] of seen.heads.entries()) {
+    const before = seen.heads[index - 1];
+    const opens = head.tip.seq === 0 && (!before || head.chain > before.chain);
+    const continues = before !== undefined && head.chain === before.chain && head.tip.seq === before.tip.seq + 1;
+    expect(opens || continues).toBe(true);
+  }
+  expect(seen.tokens).toEqual(seen.tokens.toSorted((a, b) => a - b));
+  expect(backups).toHaveLength(seen.heads.length);
+  for (const record of backups) {
+    const parent = backups.find(({ chain, seq }) => chain === record.chain && seq === record.seq - 1);
+    expect(record.fromLsn).toBe(parent ? parent.toLsn : 0n);
+    expect(planRestore(backups, { kind: 'backup', backup: record.backup }).kind).toBe('restore');
+  }
+};
+
+describe('runs of one cluster, however they interleave', () => {
+  it('have one writer, and leave one unbroken line of backups whose objects are all there', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.scheduler(),
+        fc.array(storyArbitrary, { minLength: 2, maxLength: 4 }),
+        async (scheduler, stories) => {
+          const seen: Observed = { heads: [], tokens: [] };
+          const catalog = observed(inMemoryCatalog(), seen);
+          const world = await controlPlaneUnderTest({
+            catalog,
+            through: (ports) => scheduled(scheduler, ports),
+          });
+          const runs = stories.map((story, index) => play(world, `run-${index + 1}`, story));
+          await scheduler.waitFor(Promise.all(runs));
+
+          // One more run finds whatever the others left, and ends with nothing held and nothing lent.
+          await scheduler.waitFor(play(world, 'run-last', { fate: 'finishes', kind: 'auto' }));
+          const { backups } = await catalog.chains.all(SHOP);
+          expectOneLine(backups, seen);
+          for (const { manifestKey } of backups) expect(world.repository.objects.has(manifestKey)).toBe(true);
+          expect(backups.at(-1)?.run).toBe('run-last');
+          expect((await catalog.leases.get(SHOP))?.held).toBe(false);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
