@@ -63,6 +63,8 @@ export class DatabaseHost {
     this.socket = join(this.socketDirectory, 'mysql.sock');
     this.optionFile = join(directory, 'backup-user.cnf');
     this.control = join(directory, 'server-control');
+    // Whatever ends this process ends the server: it is no child that a signal would reach.
+    process.once('exit', this.#killNow);
   }
 
   /** Makes the host and starts its server, empty but for the backup user. */
@@ -121,15 +123,14 @@ export class DatabaseHost {
 
   /** As a power failure would end it. */
   async kill(): Promise<void> {
-    this.killNow();
+    this.#killNow();
     while (this.pid !== undefined) await sleep(20);
   }
 
-  /** For the end of the process, where nothing can be waited for. */
-  killNow(): void {
+  readonly #killNow = (): void => {
     const { pid } = this;
     if (pid !== undefined) process.kill(pid, 'SIGKILL');
-  }
+  };
 
   async destroyData(): Promise<void> {
     await rm(this.dataDirectory, { recursive: true });
@@ -139,7 +140,10 @@ export class DatabaseHost {
     return createConnection({ socketPath: this.socket, user: 'root', supportBigNumbers: true });
   }
 
-  removeSocketDirectory(): void {
+  /** Kills the server where it runs, and removes what lies outside of the directory. */
+  async close(): Promise<void> {
+    await this.kill();
+    process.off('exit', this.#killNow);
     rmSync(this.socketDirectory, { recursive: true, force: true });
   }
 

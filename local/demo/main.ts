@@ -8,7 +8,14 @@ import { showOn } from './show.ts';
 const stateDirectory = join(import.meta.dirname, '..', '..', '.redoubt', 'demo');
 const startedAt = performance.now();
 const terminal = processTerminal();
-const show = showOn(terminal);
+let interrupted = false;
+// What an interrupted scenario stumbles over is its end, not news.
+const show = showOn({
+  ...terminal,
+  out: (text) => interrupted || terminal.out(text),
+  err: (text) => interrupted || terminal.err(text),
+  status: (line) => interrupted || terminal.status(line),
+});
 
 const summarize = ({ backups, restores, transactions, places }: Outcome): void => {
   show.chapter('In short');
@@ -21,10 +28,10 @@ const summarize = ({ backups, restores, transactions, places }: Outcome): void =
 };
 
 const scenario = new Scenario({ stateDirectory, scale: 1, show });
-let interrupted = false;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.once(signal, () => {
     interrupted = true;
+    if (terminal.isTty) terminal.status('');
     terminal.err(`\n${signal}: ending everything that runs`);
     void scenario.close().finally(() => process.exit(130));
   });
@@ -42,7 +49,6 @@ try {
     process.exitCode = 1;
   }
 } catch (error) {
-  // What an interrupted scenario stumbles over is its end, not a fault.
   if (!interrupted) {
     terminal.err(`\nThe demo failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
     terminal.err(`What it left is in ${relative(process.cwd(), stateDirectory)}.`);

@@ -198,10 +198,7 @@ export class Scenario {
     const { scale } = this.#options;
     return this.#show.during('start mariadbd and fill three schemas', async (progress) => {
       const server = await DatabaseHost.create(this.#hostDirectory);
-      this.#stack.defer(async () => {
-        await server.kill();
-        server.removeSocketDirectory();
-      });
+      this.#stack.defer(() => server.close());
       const connection = await server.connect();
       await loadShop(connection, scale, (fraction) => progress(`${Math.round(fraction * 100)} %`));
       await connection.end();
