@@ -123,6 +123,22 @@ export const canonicalJson = (value: unknown): string => {
 /** What is stored under the manifest's key. */
 export const encodeManifest = (manifest: Manifest): string => canonicalJson(z.encode(manifestSchema, manifest));
 
+/**
+ * What `manifestSha256` is, everywhere, the SHA-256 of (its UTF-8): the canonical JSON of the stored manifest without `keys`, so that
+ * a re-wrap changes no digest and no link to a parent. Fields that this version does not know count. A text that is no JSON object
+ * stands for itself: it has a digest, and not that of any manifest.
+ */
+export const manifestDigestInput = (text: string): string => {
+  let stored: unknown;
+  try {
+    stored = JSON.parse(text);
+  } catch {
+    return text;
+  }
+  if (typeof stored !== 'object' || stored === null || Array.isArray(stored)) return text;
+  return canonicalJson({ ...stored, keys: undefined });
+};
+
 /** What `mac` is computed over. */
 export const manifestMacInput = (manifest: Omit<Manifest, 'mac'>): string => {
   const { keys: _keys, mac: _mac, ...bound } = z.encode(manifestSchema, { ...manifest, mac: '0'.repeat(64) });

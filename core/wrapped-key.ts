@@ -38,3 +38,10 @@ export const encryptionContext = (cluster: ClusterId, chain: ChainId, purpose: K
   chain,
   purpose,
 });
+
+/** The keys that a chain has, the data key first. */
+export const wrappedKeysOf = ({ data, engine, transition }: ChainKeys): readonly WrappedKey[] => [
+  data,
+  ...(engine ? [engine] : []),
+  ...(transition ? [transition] : []),
+];

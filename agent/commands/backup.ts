@@ -6,7 +6,7 @@ import { type Checkpoints, checkpointsFault, parseCheckpoints } from '#core/chec
 import { judgeDescent } from '#core/descent.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { lsn } from '#core/lsn.ts';
-import { type Canary, encodeManifest, type Manifest, type StoredObject } from '#core/manifest.ts';
+import { type Canary, encodeManifest, type Manifest, manifestDigestInput, type StoredObject } from '#core/manifest.ts';
 import { dataKeyOf, engineLogKey, inventoryKey, manifestKey } from '#core/object-keys.ts';
 import { identityDifference } from '#core/server-identity.ts';
 import type { Engine, EngineVersion } from '../engines/engine.ts';
@@ -358,7 +358,8 @@ const commit = async (
     engineLog: engineLogObject,
     restoredBytes: inventory.bytes,
   };
-  const manifest = Buffer.from(encodeManifest(signManifest(unsigned, dataKey)));
+  const text = encodeManifest(signManifest(unsigned, dataKey));
+  const manifest = Buffer.from(text);
   // INV-6: who is not waited for any more must not commit.
   await confirm();
   context.signal.throwIfAborted();
@@ -369,7 +370,7 @@ const commit = async (
   return {
     kind: 'backup',
     manifestKey: key,
-    manifestSha256: createHash('sha256').update(manifest).digest('hex'),
+    manifestSha256: createHash('sha256').update(manifestDigestInput(text)).digest('hex'),
     storedBytes: objects.reduce((sum, object) => sum + object.bytes, manifest.length),
     streamBytes: stored.bytes,
     seconds: context.progress.seconds(),

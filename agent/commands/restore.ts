@@ -3,7 +3,7 @@ import { lstat, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RestoreAnswer, RestoreInstruction, RestoreStep } from '#core/agent-protocol.ts';
 import { asRedoubtError, RedoubtError } from '#core/errors.ts';
-import type { Manifest } from '#core/manifest.ts';
+import { type Manifest, manifestDigestInput } from '#core/manifest.ts';
 import { type Engine, type EngineVersion, engineOf } from '../engines/engine.ts';
 import { applySteps, stepDirectory } from '../restore/apply-steps.ts';
 import { lockDirectory } from '../restore/directory-lock.ts';
@@ -68,7 +68,11 @@ const fetchManifests = async (
   const manifests: Manifest[] = [];
   for (const step of instruction.steps) {
     const text = await context.repository.read(step.manifestKey, MAX_MANIFEST_BYTES);
-    if (createHash('sha256').update(text).digest('hex') !== step.manifestSha256)
+    if (
+      createHash('sha256')
+        .update(manifestDigestInput(text.toString('utf8')))
+        .digest('hex') !== step.manifestSha256
+    )
       throw new RedoubtError('ManifestInvalid', `the manifest of ${step.backup} is not the one that was planned with`);
     manifests.push(parseManifest(text, step, instruction, dataKey));
   }

@@ -9,8 +9,8 @@ import type { Hosts } from '#core/ports/hosts.ts';
 import type { Log } from '#core/ports/log.ts';
 import type { Repository } from '#core/ports/repository.ts';
 import type { Runs } from '#core/ports/runs.ts';
+import { sha256Of } from '../runtime/sha256-of.ts';
 import { TASK_TIMEOUT_SECONDS } from '../runtime/task-timeout.ts';
-import { sha256Of } from './sha256-of.ts';
 
 export const askHostInputSchema = z.object({
   taskToken: z.string().min(1),

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { backupInstructionSchema, restoreInstructionSchema } from '#core/agent-protocol.ts';
 import { clusterIdSchema, newBackupId, newChainId } from '#core/ids.ts';
 import { lsnSchema } from '#core/lsn.ts';
-import { type Manifest, manifestSchema } from '#core/manifest.ts';
+import { type Manifest, manifestDigestInput, manifestSchema } from '#core/manifest.ts';
 import { manifestKey } from '#core/object-keys.ts';
 import { encryptionContext } from '#core/wrapped-key.ts';
 import type { AgentResult, AgentTask, Sink } from './agent-task.ts';
@@ -46,7 +46,7 @@ export class BenchChain {
 
   took({ manifest: text = '' }: AgentResult): void {
     const manifest = manifestSchema.parse(JSON.parse(text));
-    this.#taken.push({ manifest, sha256: createHash('sha256').update(text).digest('hex') });
+    this.#taken.push({ manifest, sha256: createHash('sha256').update(manifestDigestInput(text)).digest('hex') });
   }
 
   /** Everything taken so far, into `directory`, which must not exist. */

@@ -1,7 +1,14 @@
 import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canonicalJson, encodeManifest, type Manifest, manifestMacInput, manifestSchema } from '#core/manifest.ts';
+import {
+  canonicalJson,
+  encodeManifest,
+  type Manifest,
+  manifestDigestInput,
+  manifestMacInput,
+  manifestSchema,
+} from '#core/manifest.ts';
 import { sampleAddress, sampleManifest } from '../doubles/sample-manifest.ts';
 import { risingLsns } from './arbitraries.ts';
 
@@ -97,8 +104,38 @@ describe('a manifest', () => {
     expect(input).not.toBe(manifestMacInput(sample));
   });
 
-  it('keeps its code when its keys are wrapped anew', () => {
-    const data = { ...sample.keys.data, ciphertext: Buffer.from('wrapped anew').toString('base64') };
-    expect(manifestMacInput({ ...sample, keys: { data } })).toBe(manifestMacInput(sample));
+  const rewrapped: fc.Arbitrary<Manifest['keys']> = fc
+    .record({
+      ciphertext: fc.base64String({ minLength: 4 }),
+      region: fc.constantFrom('us-east-1', 'eu-central-1'),
+      others: fc.subarray(['engine', 'transition'] as const),
+    })
+    .map(({ ciphertext, region, others }) => {
+      const kmsKey = `arn:aws:kms:${region}:111122223333:key/mrk-1`;
+      const data = { ...sample.keys.data, kmsKey, ciphertext };
+      return { data, ...Object.fromEntries(others.map((name) => [name, data])) };
+    });
+
+  it('keeps its code and its digest when its keys are wrapped anew', () => {
+    fc.assert(
+      fc.property(manifestArbitrary, rewrapped, (manifest, keys) => {
+        const anew = { ...manifest, keys };
+        expect(manifestMacInput(anew)).toBe(manifestMacInput(manifest));
+        expect(manifestDigestInput(encodeManifest(anew))).toBe(manifestDigestInput(encodeManifest(manifest)));
+      }),
+    );
+  });
+
+  it.each(Object.keys(sample).filter((field) => field !== 'keys'))('binds %s by its digest', (field) => {
+    const stored = JSON.parse(encodeManifest(sample)) as Record<string, unknown>;
+    const altered = JSON.stringify({ ...stored, [field]: 'altered' });
+    expect(manifestDigestInput(altered)).not.toBe(manifestDigestInput(encodeManifest(sample)));
+  });
+
+  it('binds by its digest what this version does not know, and never takes another text for a manifest', () => {
+    const text = encodeManifest(sample);
+    const later = JSON.stringify({ ...JSON.parse(text), later: 1 });
+    const inputs = [text, later, '', 'null', `[${text}]`, `${text}}`].map(manifestDigestInput);
+    expect(new Set(inputs).size).toBe(inputs.length);
   });
 });

@@ -3,7 +3,7 @@ import type { ChainHead } from '#core/catalog-records.ts';
 import { type ClusterConfig, clusterConfigSchema } from '#core/cluster-config.ts';
 import { clusterIdSchema, instanceIdSchema, newBackupId, newChainId, runIdSchema } from '#core/ids.ts';
 import { lsn } from '#core/lsn.ts';
-import { encodeManifest, type Manifest } from '#core/manifest.ts';
+import { encodeManifest, type Manifest, manifestDigestInput } from '#core/manifest.ts';
 import { type BackupAddress, dataKeyOf, engineLogKey, inventoryKey, manifestKey } from '#core/object-keys.ts';
 import { encryptionContext } from '#core/wrapped-key.ts';
 import { DATA_KEY } from './fake-keys.ts';
@@ -120,5 +120,5 @@ export interface SampleBackup {
 export const sampleBackup = (at: BackupAddress, facts: Parameters<typeof sampleManifest>[1] = {}): SampleBackup => {
   const manifest = sampleManifest(at, facts);
   const text = encodeManifest(manifest);
-  return { manifest, key: manifestKey(at), sha256: sha256Of(text), text };
+  return { manifest, key: manifestKey(at), sha256: sha256Of(manifestDigestInput(text)), text };
 };

@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { RunContext } from '#agent/commands/run-context.ts';
 import { Inventory } from '#agent/stream/inventory.ts';
@@ -15,7 +16,7 @@ import { type RestoreInstruction, restoreInstructionSchema } from '#core/agent-p
 import { type Checkpoints, parseCheckpoints } from '#core/checkpoints.ts';
 import type { ServerControl } from '#core/cluster-config.ts';
 import { type BackupId, chainIdSchema, clusterIdSchema, newBackupId, runIdSchema } from '#core/ids.ts';
-import { encodeManifest, type Manifest, type StoredObject } from '#core/manifest.ts';
+import { encodeManifest, type Manifest, manifestDigestInput, type StoredObject } from '#core/manifest.ts';
 import { dataKeyOf, engineLogKey, inventoryKey, manifestKey } from '#core/object-keys.ts';
 import { type Mariadb, startMariadb } from '#local/mariadb/start-mariadb.ts';
 import { MemoryRepository } from '#test/doubles/memory-repository.ts';
@@ -161,11 +162,16 @@ export class RestoreLab {
       },
       this.dataKey,
     );
-    const text = Buffer.from(encodeManifest(manifest));
+    const text = encodeManifest(manifest);
     const key = manifestKey(at);
-    await this.repository.create(key, text);
+    await this.repository.create(key, Buffer.from(text));
     rmSync(scratch, { recursive: true });
-    const taken = { manifest, key, sha256: createHash('sha256').update(text).digest('hex'), checksums };
+    const taken = {
+      manifest,
+      key,
+      sha256: createHash('sha256').update(manifestDigestInput(text)).digest('hex'),
+      checksums,
+    };
     this.taken.push(taken);
     return taken;
   }
@@ -235,7 +241,7 @@ export class RestoreLab {
     };
   }
 
-  /** The same restore in a process of its own, which a test may kill. Its end is the promise `ended`. */
+  /** The same restore in a process of its own, which a test may kill. */
   startChild(instruction: RestoreInstruction, hangOn?: string) {
     const objects = mkdtempSync(join(this.directory, 'objects-'));
     for (const [key, body] of this.repository.objects)
@@ -253,8 +259,15 @@ export class RestoreLab {
     });
     let said = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (said += text));
-    const ended = new Promise<string>((resolve) => void child.once('close', () => resolve(said)));
-    return { child, objects, ended, said: () => said };
+    const ended = new Promise<void>((resolve) => void child.once('close', () => resolve()));
+    /** Waits for a moment on its way; throws with what it said if it ends before. */
+    const reaches = async (moment: () => boolean | Promise<boolean>): Promise<void> => {
+      for (let waited = 0; !(await moment()); waited += 20) {
+        if (child.exitCode !== null || waited > 60_000) throw new Error(`it did not come to that:\n${said}`);
+        await sleep(20);
+      }
+    };
+    return { objects, reaches, kill: () => void child.kill('SIGKILL'), ended };
   }
 
   /** A `mariadb-backup` that runs `script` first when it is asked to prepare; `$REAL` is the real one. */
