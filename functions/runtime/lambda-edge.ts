@@ -1,7 +1,5 @@
 import type { Logger } from '@aws-lambda-powertools/logger';
 import { injectLambdaContext } from '@aws-lambda-powertools/logger/middleware';
-import type { Metrics } from '@aws-lambda-powertools/metrics';
-import { logMetrics } from '@aws-lambda-powertools/metrics/middleware';
 import middy, { type MiddlewareObj } from '@middy/core';
 import type { z } from 'zod';
 import { asRedoubtError, RedoubtError } from '#core/errors.ts';
@@ -11,7 +9,6 @@ import { powertoolsLog } from './powertools-log.ts';
 /** What every handler has around it. */
 export interface Edge {
   readonly logger: Logger;
-  readonly metrics: Metrics;
 }
 
 const parsedInput = (schema: z.ZodType): MiddlewareObj => ({
@@ -39,7 +36,7 @@ const namedErrors = ({ logger }: Edge): MiddlewareObj => ({
 
 const stackOf = (error: Error): string => (error.stack ?? '').split('\n').slice(1).join('\n');
 
-/** Time left for the middlewares to write logs and metrics when a function runs into its timeout. */
+/** Time left to log the error when a function runs into its timeout. */
 const EARLY_MILLISECONDS = 200;
 
 /**
@@ -61,7 +58,6 @@ export const lambdaEdge = <Schema extends z.ZodType, Output>(
     },
   })
     .use(injectLambdaContext(edge.logger, { resetKeys: true }))
-    .use(logMetrics(edge.metrics))
     .use(namedErrors(edge))
     .use(parsedInput(schema))
     .handler((input) => act(input as z.output<Schema>));

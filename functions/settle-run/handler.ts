@@ -1,5 +1,5 @@
-import { MetricUnit } from '@aws-lambda-powertools/metrics';
-import { metricNames } from '#core/metric-names.ts';
+import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
+import { METRIC_NAMESPACE, metricNames } from '#core/metric-names.ts';
 import { catalogTable } from '../adapters/catalog-table.ts';
 import { dynamodbChains } from '../adapters/dynamodb-chains.ts';
 import { dynamodbLeases } from '../adapters/dynamodb-leases.ts';
@@ -17,6 +17,7 @@ import { type SettledRun, type SettleRunDeps, settleRun } from './settle-run.ts'
 
 interface Deps extends SettleRunDeps {
   readonly edge: Edge;
+  readonly metrics: Metrics;
 }
 
 const createDeps = (config: Config): Deps => {
@@ -24,6 +25,7 @@ const createDeps = (config: Config): Deps => {
   const table = catalogTable(config.table);
   return {
     edge,
+    metrics: new Metrics({ namespace: METRIC_NAMESPACE }),
     log: powertoolsLog(edge.logger),
     clock: systemClock,
     runs: dynamodbRuns(table),
@@ -35,8 +37,8 @@ const createDeps = (config: Config): Deps => {
   };
 };
 
-/** Counts each run once, however often it is settled. */
-const measure = ({ metrics }: Edge, settled: SettledRun): void => {
+/** Counts each run once, however often it is settled. Published here: the middleware would warn of every call that counts nothing. */
+const measure = (metrics: Metrics, settled: SettledRun): void => {
   if (!settled.isFirst || !settled.cluster) return;
   metrics.addDimension('cluster', settled.cluster);
   const hasSucceeded = settled.state === 'succeeded';
@@ -45,13 +47,14 @@ const measure = ({ metrics }: Edge, settled: SettledRun): void => {
   else metrics.addMetric(metricNames[hasSucceeded ? 'backupSucceeded' : 'backupFailed'], MetricUnit.Count, 1);
   if (settled.storedBytes !== undefined)
     metrics.addMetric(metricNames.storedBytes, MetricUnit.Bytes, settled.storedBytes);
+  metrics.publishStoredMetrics();
 };
 
 export const createHandler = (deps: Deps) =>
   lambdaEdge(deps.edge, settleInputSchema, async (request) => {
     if (!request) return undefined;
     const settled = await settleRun(deps, request);
-    measure(deps.edge, settled);
+    measure(deps.metrics, settled);
     return settled;
   });
 

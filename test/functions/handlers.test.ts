@@ -1,6 +1,5 @@
 import { readdirSync } from 'node:fs';
 import { Logger } from '@aws-lambda-powertools/logger';
-import { Metrics } from '@aws-lambda-powertools/metrics';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 import { RedoubtError } from '#core/errors.ts';
@@ -90,7 +89,7 @@ describe('the handlers', () => {
 });
 
 describe('the edge of a function', () => {
-  const edge = () => ({ logger: new Logger(), metrics: new Metrics({ namespace: 'test' }) });
+  const edge = () => ({ logger: new Logger() });
   const schema = z.object({ count: z.number() });
 
   it('hands on the parsed input, and the result back', async () => {
