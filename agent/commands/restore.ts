@@ -8,7 +8,7 @@ import { type Engine, type EngineVersion, engineOf } from '../engines/engine.ts'
 import { applySteps, stepDirectory } from '../restore/apply-steps.ts';
 import { lockDirectory } from '../restore/directory-lock.ts';
 import { checkObjects } from '../restore/fetch-backup.ts';
-import { carrySwap, giveAway, relabel, spreadIn } from '../restore/hand-over.ts';
+import { carrySwap, giveAway, relabel, serverOutput, spreadIn } from '../restore/hand-over.ts';
 import { beginSwap, isSameRestore, newJournal, type RestoreJournal, resume, type Swap } from '../restore/journal.ts';
 import { readJournal } from '../restore/journal-file.ts';
 import { JournalStore } from '../restore/journal-store.ts';
@@ -46,15 +46,17 @@ const checkStaging = async (staging: string): Promise<boolean> => {
   return true;
 };
 
-/** Throws `HostBusy` where an engine that an earlier agent started still works in `staging`. */
-const awaitOrphans = async (staging: string): Promise<void> => {
+/** Throws `HostBusy` where an engine that an earlier agent started still works in the staging directory. */
+const awaitOrphans = async (target: Target): Promise<void> => {
   for (let waited = 0; ; waited += 500) {
-    const [orphan] = await processesUsing(staging);
+    const orphan = (await processesUsing(target.staging)).find(({ files }) =>
+      files.some((file) => !file.startsWith(serverOutput(target))),
+    );
     if (orphan === undefined) return;
     if (waited >= ORPHAN_WAIT_MS)
       throw new RedoubtError(
         'HostBusy',
-        `process ${orphan.pid} (${orphan.name}) of an earlier run works in ${staging}`,
+        `process ${orphan.pid} (${orphan.name}) of an earlier run works in ${target.staging}`,
       );
     await sleep(500);
   }
@@ -135,7 +137,7 @@ export const runRestore = async (
   const target = await resolveTarget(instruction);
   await using _lock = await lockDirectory(target.directory);
   const stagingExists = await checkStaging(target.staging);
-  await awaitOrphans(target.staging);
+  await awaitOrphans(target);
 
   let left = stagingExists ? await readJournal(target.staging) : undefined;
   const replaceRequest = (

@@ -15,6 +15,9 @@ const exists = (path: string): Promise<boolean> =>
 /** The prepared directory within a staging directory. */
 export const stagedData = (target: Target): string => join(target.staging, 'data');
 
+/** What the start command of a server says; a server it leaves behind may keep it open. */
+export const serverOutput = (target: Target): string => join(target.staging, 'server-output.log');
+
 /**
  * Carries a hand-over to its end, from wherever a crash left it. Each turn looks at the disk, does the one rename that comes next and makes it
  * durable before the next one:

@@ -5,6 +5,8 @@ export interface ProcessUsing {
   readonly name: string;
   /** It is a database server: by its name, or because it has the system tablespace open. */
   readonly isServer: boolean;
+  /** What it has open there, and where it works; the name of what was deleted ends in ` (deleted)`. */
+  readonly files: readonly string[];
 }
 
 const SERVER_NAME = /^(mysqld|mariadbd)/;
@@ -13,7 +15,7 @@ const SYSTEM_TABLESPACE = /\/ibdata1( \(deleted\))?$/;
 const readLink = (path: string): Promise<string> => readlink(path).catch(() => '');
 
 /**
- * The processes, other than this one, that have a file below `directory` (a real path) open: a server on a data directory, an engine
+ * The processes, other than this one, that have a file below `directory` (a real path) open or work in a directory below it: a server on a data directory, an engine
  * in a staging directory. Deleted files count: a server whose files were removed under it still runs. Needs root to see all.
  */
 export const processesUsing = async (directory: string): Promise<readonly ProcessUsing[]> => {
@@ -23,11 +25,18 @@ export const processesUsing = async (directory: string): Promise<readonly Proces
     const pid = Number(entry);
     if (!Number.isInteger(pid) || pid === process.pid) continue;
     const descriptors = await readdir(`/proc/${pid}/fd`).catch(() => []);
-    const links = await Promise.all(descriptors.map((descriptor) => readLink(`/proc/${pid}/fd/${descriptor}`)));
+    const links = await Promise.all(
+      ['cwd', ...descriptors.map((descriptor) => `fd/${descriptor}`)].map((link) => readLink(`/proc/${pid}/${link}`)),
+    );
     const files = links.filter((link) => link.startsWith(inside));
     if (files.length === 0) continue;
     const name = (await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '?')).trim();
-    found.push({ pid, name, isServer: SERVER_NAME.test(name) || files.some((file) => SYSTEM_TABLESPACE.test(file)) });
+    found.push({
+      pid,
+      name,
+      isServer: SERVER_NAME.test(name) || files.some((file) => SYSTEM_TABLESPACE.test(file)),
+      files,
+    });
   }
   return found;
 };

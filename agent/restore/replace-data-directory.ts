@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { ServerConfig } from '#core/cluster-config.ts';
 import { RedoubtError } from '#core/errors.ts';
 import type { Canary } from '#core/manifest.ts';
-import { asideName, carrySwap, checkOwner, giveAway, relabel, stagedData } from './hand-over.ts';
+import { asideName, carrySwap, checkOwner, giveAway, relabel, serverOutput, stagedData } from './hand-over.ts';
 import { beginSwap, reverseSwap, type Swap } from './journal.ts';
 import type { JournalStore } from './journal-store.ts';
 import { serverLogTail, serverRunsOn, startServer, stopServer } from './server-control.ts';
@@ -94,15 +94,13 @@ export interface Replaced {
   readonly serverVersion: string;
 }
 
-const output = (target: Target): string => join(target.staging, 'server-output.log');
-
 /** The old server again, where one ran. Answers what is wrong with it, in words. */
 const startOld = async (request: ReplaceRequest, swap: Swap): Promise<string | undefined> => {
   if (!swap.serverRan || (await serverRunsOn(request.target.directory))) return undefined;
   const outcome = await startServer({
     server: request.server,
     directory: request.target.directory,
-    output: output(request.target),
+    output: serverOutput(request.target),
     // A refusal is an answer as well: it runs.
     ask: () =>
       request.lookAtServer(request.server, undefined).then(
@@ -166,7 +164,7 @@ export const replaceDataDirectory = async (request: ReplaceRequest): Promise<Rep
   const failure = await startNew(request);
   if (failure.kind === 'answered') return { movedAside: swap.aside, serverVersion: failure.answer.version };
 
-  const tail = await serverLogTail(server, target.directory, request.before?.variables.log_error, output(target));
+  const tail = await serverLogTail(server, target.directory, request.before?.variables.log_error, serverOutput(target));
   if (swap.aside === undefined) {
     signal.throwIfAborted();
     throw new RedoubtError(
@@ -195,7 +193,7 @@ const startNew = async (
   const outcome = await startServer({
     server,
     directory: target.directory,
-    output: output(target),
+    output: serverOutput(target),
     ask: () => request.lookAtServer(server, canary),
     waitMs: request.startWaitMs ?? START_WAIT_MS,
     signal: request.signal,

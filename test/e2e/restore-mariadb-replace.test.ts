@@ -41,10 +41,12 @@ const until = async (what: () => boolean | Promise<boolean>): Promise<void> => {
   }
 };
 
-const stopAll = async (): Promise<void> => {
-  for (const { pid, isServer } of await processesUsing(dirname(directory))) if (isServer) process.kill(pid, 'SIGKILL');
-  await until(async () => !(await processesUsing(directory)).some(({ isServer }) => isServer));
-};
+const stopAll = (): Promise<void> =>
+  until(async () => {
+    const servers = (await processesUsing(dirname(directory))).filter(({ isServer }) => isServer);
+    for (const { pid } of servers) process.kill(pid, 'SIGKILL');
+    return servers.length === 0;
+  });
 
 beforeEach(async () => {
   lab = await RestoreLab.create();
@@ -178,15 +180,18 @@ describe('a run that is told to stop while it replaces a data directory', () => 
 describe('an agent that is killed while it replaces a data directory', () => {
   /** Kills a restore in a process of its own once its journal says that the hand-over began and `condition` holds. */
   const killedAt = async (refuse: string, condition: () => boolean): Promise<void> => {
-    const { child, ended, said } = lab.startChild(instruction({ refuse }));
-    const over = ended.then(() => 'ended');
-    await until(async () => {
-      if ((await Promise.race([over, sleep(1)])) === 'ended') throw new Error(`it ended: ${said()}`);
-      return condition();
-    });
-    child.kill('SIGKILL');
-    await ended;
+    const child = lab.startChild(instruction({ refuse }));
+    await child.reaches(condition);
+    child.kill();
+    await child.ended;
   };
+  /** The start command outlives the agent; it would start a server in the middle of the next run. */
+  const endHungStart = () =>
+    until(async () => {
+      const left = await processesUsing(staging());
+      for (const { pid } of left) process.kill(pid, 'SIGKILL');
+      return left.length === 0;
+    });
   const journal = () => {
     try {
       return JSON.parse(readFileSync(join(staging(), 'journal.json'), 'utf8'));
@@ -199,7 +204,7 @@ describe('an agent that is killed while it replaces a data directory', () => {
     // The start hangs: the renames are done, no server answers yet.
     await killedAt('[ ! -e "$D/../go" ] && sleep 600; false', () => movedAside().length === 1 && existsSync(directory));
     expect(journal().swap.direction).toBe('in');
-    for (const { pid } of await processesUsing(staging())) process.kill(pid, 'SIGKILL');
+    await endHungStart();
     await runRestore(instruction(), lab.context());
     expect(await valuesOf()).toEqual([0, 1]);
     expect(movedAside()).toEqual(['data.redoubt-restore-run']);
@@ -207,7 +212,7 @@ describe('an agent that is killed while it replaces a data directory', () => {
 
   it('between the two renames is continued by the next run of the same restore', async () => {
     await killedAt('sleep 600; false', () => movedAside().length === 1 && existsSync(directory));
-    for (const { pid } of await processesUsing(staging())) process.kill(pid, 'SIGKILL');
+    await endHungStart();
     // As a crash one rename earlier would have left it.
     renameSync(directory, join(staging(), 'data'));
     await runRestore(instruction(), lab.context());
@@ -216,7 +221,7 @@ describe('an agent that is killed while it replaces a data directory', () => {
 
   it('between the two renames gets its old directory back before another restore begins', async () => {
     await killedAt('sleep 600; false', () => movedAside().length === 1 && existsSync(directory));
-    for (const { pid } of await processesUsing(staging())) process.kill(pid, 'SIGKILL');
+    await endHungStart();
     renameSync(directory, join(staging(), 'data'));
     const old = readdirSync(join(dirname(directory), movedAside()[0] as string));
     expect(old).toContain('ibdata1');
