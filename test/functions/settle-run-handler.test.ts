@@ -14,7 +14,9 @@ beforeEach(() => {
     BUCKET_NAME: 'repository',
     DATA_KEY_ARN: 'arn:aws:kms:us-east-1:111122223333:key/1',
     POWERTOOLS_SERVICE_NAME: 'settle-run',
+    // Writes to the console that is spied on; left to itself it would then write no metrics.
     POWERTOOLS_DEV: 'true',
+    POWERTOOLS_METRICS_DISABLED: 'false',
   }))
     vi.stubEnv(name, value);
   vi.spyOn(console, 'log').mockImplementation((text) => {
