@@ -15,8 +15,9 @@ const SYSTEM_TABLESPACE = /\/ibdata1( \(deleted\))?$/;
 const readLink = (path: string): Promise<string> => readlink(path).catch(() => '');
 
 /**
- * The processes, other than this one, that have a file below `directory` (a real path) open or work in a directory below it: a server on a data directory, an engine
- * in a staging directory. Deleted files count: a server whose files were removed under it still runs. Needs root to see all.
+ * The processes, other than this one, that have a file below `directory` (a real path) open or work in a directory below it: a server
+ * on a data directory, an engine in a staging directory. Deleted files count: a server whose files were removed under it still
+ * runs. Needs root to see all.
  */
 export const processesUsing = async (directory: string): Promise<readonly ProcessUsing[]> => {
   const inside = directory.endsWith('/') ? directory : `${directory}/`;
