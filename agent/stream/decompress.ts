@@ -10,7 +10,7 @@ const decompressFrame = promisify(zstdDecompress);
  *
  * Node's own decompressors read the first frame and then end as if there were no more (Node 24: the stream pushes its end
  * once a frame is complete though input is left), so the frames are cut here.
- * Throws `ObjectTampered` where the bytes are not frames as `compressFrame` writes them, or end within one.
+ * Throws `ObjectTampered` where the bytes are not frames as `FrameCompressor` writes them, or end within one.
  */
 export async function* decompress(
   source: AsyncIterable<Buffer>,

@@ -1,7 +1,7 @@
 import { RedoubtError } from '#core/errors.ts';
 import type { Repository } from '../repository/repository.ts';
 import { BufferPool } from './buffer-pool.ts';
-import { compressFrame } from './compress.ts';
+import { FrameCompressor } from './frame-compressor.ts';
 import type { SealContext } from './seal-context.ts';
 import { type SegmentDeps, SegmentWriter, type StoredSegment } from './segment-writer.ts';
 import { Throttle } from './throttle.ts';
@@ -68,8 +68,8 @@ export const storeStream = async (input: StoreStreamInput): Promise<StoredStream
   const signal = AbortSignal.any([input.signal, failure.signal]);
   const fail = (error: unknown): void => failure.abort(error);
 
-  // Two more than threads: one being filled, one whose frame is being taken.
-  const blocks = new BufferPool(compressionThreads + 2, BLOCK_BYTES, signal);
+  // Three more than threads: one being filled, one whose frame is being taken, and one that waits for a thread to be free.
+  const blocks = new BufferPool(compressionThreads + 3, BLOCK_BYTES, signal);
   const deps: SegmentDeps = {
     repository: input.repository,
     dataKey: input.dataKey,
@@ -79,6 +79,7 @@ export const storeStream = async (input: StoreStreamInput): Promise<StoredStream
     fail,
   };
 
+  const compressor = new FrameCompressor(compressionLevel);
   const jobs: Job[] = [];
   let wake: () => void = () => undefined;
   let ended = false;
@@ -87,7 +88,7 @@ export const storeStream = async (input: StoreStreamInput): Promise<StoredStream
   const submit = (block: Buffer, length: number): void => {
     const content = block.subarray(0, length);
     input.onBlock(content);
-    const frame = compressFrame(content, compressionLevel);
+    const frame = compressor.compress(content);
     frame.catch(fail);
     jobs.push({ block, frame, segment: Math.floor(bytes / segmentBytes) });
     bytes += length;
@@ -181,5 +182,6 @@ export const storeStream = async (input: StoreStreamInput): Promise<StoredStream
     throw reason instanceof RedoubtError ? reason : new RedoubtError('Unexpected', String(reason), { cause: reason });
   } finally {
     signal.removeEventListener('abort', onAbort);
+    compressor.close();
   }
 };

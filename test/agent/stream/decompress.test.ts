@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compressFrame } from '#agent/stream/compress.ts';
 import { decompress } from '#agent/stream/decompress.ts';
+import { FrameCompressor } from '#agent/stream/frame-compressor.ts';
 
 const inPieces = async function* (whole: Buffer, size: number): AsyncGenerator<Buffer> {
   for (let at = 0; at < whole.length; at += size) yield whole.subarray(at, at + size);
@@ -16,8 +16,15 @@ const all = async (source: AsyncIterable<Buffer>): Promise<Buffer> => {
   return Buffer.concat(pieces);
 };
 
-const framesOf = async (blocks: readonly Buffer[], level = 3): Promise<Buffer> =>
-  Buffer.concat(await Promise.all(blocks.map((block) => compressFrame(block, level))));
+/** Two at a time, so that contexts are used again. */
+const framesOf = async (blocks: readonly Buffer[], level = 3): Promise<Buffer> => {
+  const compressor = new FrameCompressor(level);
+  const frames: Buffer[] = [];
+  for (let at = 0; at < blocks.length; at += 2)
+    frames.push(...(await Promise.all(blocks.slice(at, at + 2).map((block) => compressor.compress(block)))));
+  compressor.close();
+  return Buffer.concat(frames);
+};
 
 describe('a concatenation of frames', () => {
   const blocks = [Buffer.alloc(300_000, 'pages '), randomBytes(200_000), Buffer.from('x'), Buffer.alloc(1024 * 1024)];
