@@ -77,8 +77,8 @@ const bundle = async (): Promise<{ readonly code: Buffer; readonly inputs: reado
     mainFields: ['module', 'main'],
     minifySyntax: true,
     minifyWhitespace: true,
-    // Names stay: they are in errors and stack traces.
-    keepNames: true,
+    // Identifiers stay as they are: names are in errors and stack traces. Not by `keepNames`, which calls a function for each closure that
+    // is made: with it a backup takes a tenth more CPU time (npm run bench).
     legalComments: 'none',
     define: { REDOUBT_AGENT_VERSION: JSON.stringify(version) },
     write: false,

@@ -23,7 +23,6 @@ export class BenchAgent {
       mainFields: ['module', 'main'],
       minifySyntax: true,
       minifyWhitespace: true,
-      keepNames: true,
       // Bundled CommonJS asks for Node's modules by `require`.
       banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
       logLevel: 'warning',

@@ -18,7 +18,11 @@ const agentBackup = async (bench: Workbench, to: Sink, origin: string | undefine
 
 const sizes = (seen: readonly AgentResult[]): string => {
   const last = seen.at(-1);
-  return `${megabytes(last?.streamBytes ?? 0)} of stream became ${megabytes(last?.storedBytes ?? 0)}; the agent had at most ${megabytes(Math.max(...seen.map(({ peakBytes }) => peakBytes)))} resident`;
+  return `${megabytes(last?.streamBytes ?? 0)} of stream became ${megabytes(last?.storedBytes ?? 0)}; the agent had at most ${megabytes(Math.max(...seen.map(({ peakBytes }) => peakBytes)))} resident; its phases: ${Object.entries(
+    last?.phases ?? {},
+  )
+    .map(([phase, seconds]) => `${phase} ${seconds} s`)
+    .join(', ')}`;
 };
 
 /** The agent into a sink that keeps nothing, against `mariadb-backup | zstd -T0 > /dev/null`. */
