@@ -11,10 +11,8 @@ it('the runbook has one section for each error, with something in it, and none f
 });
 
 it('the page of the command lists each error with its exit code', () => {
-  const rows = [...cli.matchAll(/^\| (\d+) \| \[`(\w+)`\]\(runbook\.md#(\w+)\) \|$/gm)].map(([, exit, code, anchor]) => [
-    Number(exit),
-    code,
-    anchor,
-  ]);
+  const rows = [...cli.matchAll(/^\| (\d+) \| \[`(\w+)`\]\(runbook\.md#(\w+)\) \|$/gm)].map(
+    ([, exit, code, anchor]) => [Number(exit), code, anchor],
+  );
   expect(rows).toEqual(errorCodes.map((code) => [errorKind(code).exit, code, code.toLowerCase()]));
 });
