@@ -2,6 +2,7 @@ import { join, relative } from 'node:path';
 import { formatBytes } from '#cli/show/format-bytes.ts';
 import { formatDuration } from '#cli/show/format-duration.ts';
 import { processTerminal } from '#cli/terminal.ts';
+import { holdAlone } from './hold-alone.ts';
 import { type Outcome, Scenario } from './scenario.ts';
 import { showOn } from './show.ts';
 
@@ -37,6 +38,8 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   });
 
 try {
+  // Two at once would remove each other's files.
+  holdAlone(`${stateDirectory}.pid`);
   const outcome = await scenario.run();
   summarize(outcome);
   const wrong = outcome.restores.flatMap(({ what, comparison }) =>
