@@ -1,8 +1,14 @@
 import { z } from 'zod';
-import { progressSchema } from '#core/agent-protocol.ts';
+import { type Progress, progressSchema } from '#core/agent-protocol.ts';
 import { assertNever } from '#core/assert-never.ts';
-import { type CatalogAnswer, type CatalogQuery, catalogAnswerSchemas, type ShownRun } from '#core/catalog-queries.ts';
-import type { ChainHead, RunRecord } from '#core/catalog-records.ts';
+import {
+  type CatalogAnswer,
+  type CatalogQuery,
+  catalogAnswerSchemas,
+  type ShownChain,
+  type ShownRun,
+} from '#core/catalog-queries.ts';
+import type { ChainHead, ChainRecord, RunRecord } from '#core/catalog-records.ts';
 import { RedoubtError } from '#core/errors.ts';
 import type { ClusterId, RunId } from '#core/ids.ts';
 import { progressKey } from '#core/object-keys.ts';
@@ -38,8 +44,13 @@ export const queryCatalog = async (deps: QueryCatalogDeps, query: CatalogQuery):
   }
 };
 
-const latestOf = async ({ chains }: QueryCatalogDeps, cluster: ClusterId, head: ChainHead | undefined) =>
-  head && chains.backup(cluster, head.chain, head.tip.seq);
+/** The newest backup that can be opened. */
+const latestOf = async ({ chains }: QueryCatalogDeps, cluster: ClusterId, head: ChainHead | undefined) => {
+  if (!head?.shredded) return head && chains.backup(cluster, head.chain, head.tip.seq);
+  const known = await chains.all(cluster);
+  const openable = new Set(known.chains.flatMap(({ chain, keys }) => ('shredded' in keys ? [] : [chain])));
+  return known.backups.findLast(({ chain }) => openable.has(chain));
+};
 
 const clustersOf = async (deps: QueryCatalogDeps): Promise<CatalogAnswer<'clusters'>> => ({
   clusters: await Promise.all(
@@ -65,10 +76,16 @@ const clusterOf = async (deps: QueryCatalogDeps, cluster: ClusterId): Promise<Ca
 
 const backupsOf = async (deps: QueryCatalogDeps, cluster: ClusterId): Promise<CatalogAnswer<'backups'>> => {
   await configOf(deps, cluster);
-  return deps.chains.all(cluster);
+  const { chains, backups } = await deps.chains.all(cluster);
+  return { chains: chains.map(shownChain), backups };
 };
 
-const shown = ({ grants: _grants, ...run }: RunRecord): ShownRun => run;
+const shownChain = ({ keys, ...chain }: ChainRecord): ShownChain => ({
+  ...chain,
+  ...('shredded' in keys && { shredded: keys.shredded }),
+});
+
+const shown = ({ grants: _grants, lent: _lent, ...run }: RunRecord): ShownRun => run;
 
 const runsOf = async (
   { clusters, runs }: QueryCatalogDeps,
@@ -84,15 +101,15 @@ const runsOf = async (
 const runOf = async ({ runs, repository }: QueryCatalogDeps, run: RunId): Promise<CatalogAnswer<'run'>> => {
   const record = await runs.get(run);
   if (!record) throw new RedoubtError('UnknownRun', `there is no run ${run}`);
-  const stored = await repository.read(progressKey(run));
-  const progress = stored && progressOf(stored.text);
+  const progress = await progressOf(repository, run);
   return { run: shown(record), ...(progress && { progress }) };
 };
 
-/** The host writes it for people: one that cannot be read is left out, never an error. */
-const progressOf = (text: string) => {
+/** The host writes it for people, every few seconds: one that cannot be read is left out, never an error. */
+const progressOf = async (repository: QueryCatalogDeps['repository'], run: RunId): Promise<Progress | undefined> => {
   try {
-    return progressSchema.safeParse(JSON.parse(text)).data;
+    const stored = await repository.read(progressKey(run));
+    return stored && progressSchema.safeParse(JSON.parse(stored.text)).data;
   } catch {
     return undefined;
   }

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type CatalogQuery, catalogAnswerSchemas, catalogQuerySchema } from '#core/catalog-queries.ts';
+import { RedoubtError } from '#core/errors.ts';
 import { progressKey } from '#core/object-keys.ts';
 import { queryCatalog } from '#functions/query-catalog/query-catalog.ts';
 import { SHOP, sampleCluster } from '../doubles/sample-manifest.ts';
@@ -72,6 +73,11 @@ describe('asking the catalog', () => {
     expect(answer).toMatchObject({ run: { state: 'asked', command: 'command-3' }, progress: { phase: 'copying' } });
     expect(wire).not.toContain('token-of');
     expect(wire).not.toContain('grant-of');
+  });
+
+  it('shows a run although the repository does not answer for its progress', async () => {
+    world.repository.read = () => Promise.reject(new RedoubtError('RepositoryUnavailable', 'S3 is away'));
+    expect((await ask({ query: 'run', run: 'run-2' })).answer).toMatchObject({ run: { run: 'run-2' } });
   });
 
   it.each(['{', '{"run":"run-2"}'])('leaves out a progress that cannot be read: %s', async (text) => {
