@@ -22,7 +22,12 @@ export const aws = {
 export const address = {
   bucket: 'redoubt-repository',
   table: 'redoubt-catalog',
-  functions: { applyCluster: 'redoubt-apply-cluster', queryCatalog: 'redoubt-query-catalog' },
+  functions: {
+    applyCluster: 'redoubt-apply-cluster',
+    queryCatalog: 'redoubt-query-catalog',
+    rewrapKeys: 'redoubt-rewrap-keys',
+    shredKeys: 'redoubt-shred-keys',
+  },
   stateMachines: {
     backup: 'arn:aws:states:us-east-1:111122223333:stateMachine:redoubt-back-up-a-cluster',
     restore: 'arn:aws:states:us-east-1:111122223333:stateMachine:redoubt-restore-a-cluster',
