@@ -123,8 +123,9 @@ export class DatabaseHost {
 
   /** As a power failure would end it. */
   async kill(): Promise<void> {
+    const { pid } = this;
     this.#killNow();
-    while (this.pid !== undefined) await sleep(20);
+    while (pid !== undefined && isRunning(pid)) await sleep(20);
   }
 
   readonly #killNow = (): void => {
@@ -161,3 +162,12 @@ export class DatabaseHost {
     }
   }
 }
+
+/** A killed process has no command line any more while it still gives back its memory; it runs until it is gone, or waits to be reaped. */
+const isRunning = (pid: number): boolean => {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+};
