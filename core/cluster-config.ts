@@ -38,6 +38,9 @@ export const hostConfigSchema = z.strictObject({
 });
 export type HostConfig = z.infer<typeof hostConfigSchema>;
 
+/** A restore plan, with a step for each increment, must fit into a Step Functions payload (256 KiB). */
+export const LONGEST_CHAIN = 500;
+
 /** When to take a full instead of an increment. */
 export const policySchema = z.strictObject({
   /** EventBridge Scheduler expression: `rate(6 hours)`, `cron(0 3 * * ? *)`; none means only on demand. */
@@ -49,7 +52,7 @@ export const policySchema = z.strictObject({
   /** A chain older than this gets no further increment. */
   fullEveryDays: z.number().positive().max(366).default(7),
   /** Every increment makes a restore slower. */
-  maxIncrements: z.number().int().min(0).max(500).default(28),
+  maxIncrements: z.number().int().min(0).max(LONGEST_CHAIN).default(28),
   /** A full is taken once the increments together are larger than the full times this. */
   maxIncrementsRatio: z.number().positive().max(100).default(1),
 });
