@@ -10,6 +10,8 @@ export interface CliContext {
   readonly sleep: (milliseconds: number) => Promise<void>;
   /** Six hex digits that make a run's name its own. */
   readonly randomSuffix: () => string;
+  /** Who works here, as this machine knows them. */
+  readonly operator: () => string;
   /** The text of a file; `-` is standard input. */
   readonly readText: (path: string) => Promise<string>;
 }

@@ -8,6 +8,7 @@ import {
   StartExecutionCommand,
 } from '@aws-sdk/client-sfn';
 import { GetParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
+import type { z } from 'zod';
 import {
   type ApplyClusterAnswer,
   applyClusterAnswerSchema,
@@ -21,6 +22,14 @@ import {
   controlPlaneParameter,
 } from '#core/control-plane-address.ts';
 import { type ErrorCode, RedoubtError } from '#core/errors.ts';
+import {
+  type RewrapAnswer,
+  rewrapAnswerSchema,
+  type rewrapRequestSchema,
+  type ShredAnswer,
+  shredAnswerSchema,
+  type shredRequestSchema,
+} from '#core/key-requests.ts';
 import { awsFailure } from './aws-failure.ts';
 import { executionFailure, lambdaFailure } from './reported-failure.ts';
 
@@ -48,6 +57,8 @@ export interface ControlPlane {
   ask<Query extends CatalogQuery>(query: Query): Promise<CatalogAnswer<Query['query']>>;
   /** `file` is the YAML text of a cluster file. */
   apply(file: string, dryRun: boolean): Promise<ApplyClusterAnswer>;
+  rewrapKeys(request: z.input<typeof rewrapRequestSchema>): Promise<RewrapAnswer>;
+  shredKeys(request: z.input<typeof shredRequestSchema>): Promise<ShredAnswer>;
   /** Starts a workflow under the name `run`; answers the execution's ARN. Starting the same again changes nothing. */
   start(workflow: Workflow, run: string, input: object): Promise<string>;
   /** The ARN that `start` answered for this run. */
@@ -87,6 +98,8 @@ export const findControlPlane = async ({ name, region, profile }: ControlPlaneOp
     },
     apply: async (file, dryRun) =>
       applyClusterAnswerSchema.parse(await invoke(address.functions.applyCluster, { file, dryRun })),
+    rewrapKeys: async (request) => rewrapAnswerSchema.parse(await invoke(address.functions.rewrapKeys, request)),
+    shredKeys: async (request) => shredAnswerSchema.parse(await invoke(address.functions.shredKeys, request)),
     start: async (workflow, run, input) => {
       const stateMachineArn = address.stateMachines[workflow];
       const answer = await stepFunctions

@@ -1,6 +1,14 @@
 import type { z } from 'zod';
 import { RedoubtError } from '#core/errors.ts';
-import { backupIdSchema, type ClusterId, clusterIdSchema, type RunId, runIdSchema } from '#core/ids.ts';
+import {
+  backupIdSchema,
+  type ChainId,
+  type ClusterId,
+  chainIdSchema,
+  clusterIdSchema,
+  type RunId,
+  runIdSchema,
+} from '#core/ids.ts';
 import type { RestorePoint } from '#core/restore-plan.ts';
 
 const parse = <Schema extends z.ZodType>(schema: Schema, text: string): z.output<Schema> => {
@@ -10,6 +18,8 @@ const parse = <Schema extends z.ZodType>(schema: Schema, text: string): z.output
 };
 
 export const parseClusterId = (text: string): ClusterId => parse(clusterIdSchema, text);
+
+export const parseChainId = (text: string): ChainId => parse(chainIdSchema, text);
 
 export const parseRunId = (text: string): RunId => parse(runIdSchema, text);
 

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { hostname, userInfo } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, CommanderError } from 'commander';
@@ -11,6 +12,7 @@ import { backupCommand } from './commands/backup.ts';
 import { backupsCommand } from './commands/backups.ts';
 import { clusterCommand } from './commands/cluster.ts';
 import { clustersCommand } from './commands/clusters.ts';
+import { keysCommand } from './commands/keys.ts';
 import { restoreCommand } from './commands/restore.ts';
 import { runCommand } from './commands/run.ts';
 import { runsCommand } from './commands/runs.ts';
@@ -25,6 +27,7 @@ export const processContext = (): CliContext => ({
   now: () => new Date(),
   sleep: async (milliseconds) => void (await sleep(milliseconds)),
   randomSuffix: () => randomBytes(3).toString('hex'),
+  operator: () => `${userInfo().username}@${hostname()}`,
   readText: async (path) => {
     if (path === '-') return await text(process.stdin);
     return await readFile(path, 'utf8').catch((error: Error) => {
@@ -76,6 +79,7 @@ const createProgram = (context: CliContext): Command => {
     watchCommand(context),
     runsCommand(context),
     runCommand(context),
+    keysCommand(context),
   ])
     program.addCommand(command);
   settle(program, context);

@@ -1,4 +1,5 @@
 import { type BackupRecord, backupRecordOf, type ChainHead, type ChainRecord } from './catalog-records.ts';
+import { encryptionDifference, encryptionOfManifest } from './chain-encryption.ts';
 import { checkpointsFault } from './checkpoints.ts';
 import { lsn } from './lsn.ts';
 import type { Manifest } from './manifest.ts';
@@ -64,6 +65,8 @@ export const appendBackup = (
         fullStreamBytes: record.streamBytes,
         incrementBytes: 0,
         lastIncrementStreamBytes: 0,
+        encryption: encryptionOfManifest(manifest),
+        ...('shredded' in manifest.keys && { shredded: manifest.keys.shredded }),
         tip,
       },
       opens: {
@@ -72,12 +75,16 @@ export const appendBackup = (
         createdAt: manifest.startedAt,
         host: manifest.host,
         reason: manifest.reason,
+        encryption: encryptionOfManifest(manifest),
         keys: manifest.keys,
       },
     };
   }
   if (!head || head.chain !== manifest.chain)
     return { kind: 'refuse', reason: `the open chain is ${head?.chain ?? 'none'}, not ${manifest.chain}` };
+  // One that lost its keys as well was part of the chain before: a catalog that was lost gets it back.
+  if (head.shredded && !('shredded' in manifest.keys))
+    return { kind: 'refuse', reason: `the keys of chain ${head.chain} were shredded` };
   if (manifest.seq !== head.tip.seq + 1)
     return { kind: 'refuse', reason: `place ${manifest.seq} does not follow ${head.tip.seq}` };
   if (manifest.parent?.backup !== head.tip.backup || manifest.parent.manifestSha256 !== head.tip.manifestSha256)
@@ -101,6 +108,8 @@ export const appendBackup = (
       kind: 'refuse',
       reason: `the chain was taken with ${head.engine} ${head.tip.engineSeries}, this backup with ${manifest.engine.name} ${manifest.engine.series}`,
     };
+  const other = encryptionDifference(head.encryption, encryptionOfManifest(manifest));
+  if (other) return { kind: 'refuse', reason: `the chain was taken with ${other.was}, this backup with ${other.is}` };
   return {
     kind: 'append',
     record,

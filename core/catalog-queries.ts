@@ -3,6 +3,7 @@ import { progressSchema } from './agent-protocol.ts';
 import { backupRecordSchema, chainHeadSchema, chainRecordSchema, runRecordSchema } from './catalog-records.ts';
 import { clusterConfigSchema } from './cluster-config.ts';
 import { clusterIdSchema, runIdSchema } from './ids.ts';
+import { shreddingSchema } from './wrapped-key.ts';
 
 /** What may be asked of the catalog. The answers below are in the wire's form: LSNs are decimal strings. */
 export const catalogQuerySchema = z.discriminatedUnion('query', [
@@ -20,8 +21,12 @@ export const catalogQuerySchema = z.discriminatedUnion('query', [
 export type CatalogQuery = z.output<typeof catalogQuerySchema>;
 
 /** A run as an operator needs to see it. */
-export const shownRunSchema = runRecordSchema.omit({ grants: true });
+export const shownRunSchema = runRecordSchema.omit({ grants: true, lent: true });
 export type ShownRun = Readonly<z.output<typeof shownRunSchema>>;
+
+/** A chain as an operator needs to see it: no wrapped key leaves the catalog. */
+export const shownChainSchema = chainRecordSchema.omit({ keys: true }).extend({ shredded: shreddingSchema.optional() });
+export type ShownChain = Readonly<z.output<typeof shownChainSchema>>;
 
 export const catalogAnswerSchemas = {
   clusters: z.object({
@@ -37,7 +42,7 @@ export const catalogAnswerSchemas = {
   }),
   /** In the order of the chains' ids and, in a chain, of `seq`. */
   backups: z.object({
-    chains: z.array(chainRecordSchema.omit({ keys: true })).readonly(),
+    chains: z.array(shownChainSchema).readonly(),
     backups: z.array(backupRecordSchema).readonly(),
   }),
   runs: z.object({ runs: z.array(shownRunSchema).readonly() }),

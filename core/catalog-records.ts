@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { parentSchema } from './agent-protocol.ts';
+import { chainEncryptionSchema } from './chain-encryption.ts';
 import { type ErrorCode, errorCodes } from './errors.ts';
 import { backupIdSchema, chainIdSchema, clusterIdSchema, instanceIdSchema, runIdSchema } from './ids.ts';
 import { lsnSchema } from './lsn.ts';
 import { canarySchema, type Manifest, manifestObjects, sha256Schema } from './manifest.ts';
 import { engineNameSchema } from './server-identity.ts';
-import { chainKeysSchema } from './wrapped-key.ts';
+import { chainKeysSchema, shreddingSchema, storedKeysSchema } from './wrapped-key.ts';
 
 /** A chain in the catalog; its keys are also in every manifest. */
 export const chainRecordSchema = z.object({
@@ -15,7 +16,8 @@ export const chainRecordSchema = z.object({
   host: instanceIdSchema,
   /** Why a full was taken. */
   reason: z.string(),
-  keys: chainKeysSchema,
+  encryption: chainEncryptionSchema.prefault({}),
+  keys: storedKeysSchema,
 });
 export type ChainRecord = Readonly<z.output<typeof chainRecordSchema>>;
 
@@ -56,6 +58,9 @@ export const chainHeadSchema = z.object({
   incrementBytes: z.number().int().nonnegative(),
   lastIncrementStreamBytes: z.number().int().nonnegative(),
   fullStreamBytes: z.number().int().nonnegative(),
+  encryption: chainEncryptionSchema.prefault({}),
+  /** Nothing follows on a chain whose keys are gone. */
+  shredded: shreddingSchema.optional(),
   tip: parentSchema,
 });
 export type ChainHead = Readonly<z.output<typeof chainHeadSchema>>;
@@ -85,6 +90,11 @@ export const runRecordSchema = z.object({
   command: z.string().optional(),
   /** Of the data key, for the host's role, until the run is settled. */
   grants: z.array(z.object({ kmsKey: z.string(), grant: z.string() })).default([]),
+  /**
+   * What the host is given to open its chain, from the plan until the run is settled. It goes from here into the instruction: the
+   * history of an execution, which nobody can erase, never holds a wrapped key or a grant token.
+   */
+  lent: z.object({ keys: chainKeysSchema, grantToken: z.string() }).nullish(),
   error: z.enum(errorCodes as readonly [ErrorCode, ...ErrorCode[]]).optional(),
   detail: z.string().optional(),
   /** What the host answered, for people. */

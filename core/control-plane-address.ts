@@ -13,7 +13,12 @@ export const controlPlaneAddressSchema = z.object({
   bucket: z.string().min(1),
   table: z.string().min(1),
   /** Names or ARNs, as `lambda:Invoke` takes them. */
-  functions: z.object({ applyCluster: z.string().min(1), queryCatalog: z.string().min(1) }),
+  functions: z.object({
+    applyCluster: z.string().min(1),
+    queryCatalog: z.string().min(1),
+    rewrapKeys: z.string().min(1),
+    shredKeys: z.string().min(1),
+  }),
   stateMachines: z.object({ backup: arn, restore: arn }),
   /** Names of SSM documents. */
   documents: z.object({ runAgent: z.string().min(1), installAgent: z.string().min(1), restore: z.string().min(1) }),

@@ -38,7 +38,7 @@ const KINDS = {
   ConfirmationMissing: {
     exit: 17,
     retryable: false,
-    hint: 'Replacing a data directory needs the cluster name typed: `--confirm <cluster>`.',
+    hint: 'What cannot simply be taken back needs its name typed again; the detail says which option with which name.',
   },
   ApprovalDenied: { exit: 18, retryable: false, hint: 'The approver refused; the reason is in the run.' },
 
@@ -265,6 +265,11 @@ const KINDS = {
     exit: 109,
     retryable: false,
     hint: 'The restored server did not start or failed its check; the old data directory was put back. Its error log is in the detail.',
+  },
+  KeyShredded: {
+    exit: 110,
+    retryable: false,
+    hint: 'The keys of this chain were shredded on purpose and nothing can open it any more; restore from another chain.',
   },
 
   // The control plane

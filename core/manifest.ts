@@ -4,7 +4,7 @@ import { encryptionSchema, keyAlgorithmSchema } from './cluster-config.ts';
 import { backupIdSchema, chainIdSchema, clusterIdSchema, instanceIdSchema, runIdSchema } from './ids.ts';
 import { engineNameSchema, serverIdentitySchema } from './server-identity.ts';
 import { keyringKindSchema, transitionSchema } from './tablespace-encryption.ts';
-import { chainKeysSchema } from './wrapped-key.ts';
+import { type StoredKeys, storedKeysSchema } from './wrapped-key.ts';
 
 export const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 in lower-case hex');
 
@@ -46,7 +46,8 @@ export const escrowSchema = z.object({
 export type Escrow = Readonly<z.infer<typeof escrowSchema>>;
 
 /**
- * The commit point of a backup: written last, once, and never changed but by a re-wrap of its keys. The repository of
+ * The commit point of a backup: written last, once, and never changed but in `keys`: by a re-wrap, or when
+ * they are shredded. The repository of
  * manifests is the truth; the catalog is an index over it.
  *
  * `mac` is HMAC-SHA256, in hex, over the canonical JSON of everything but `keys` and `mac`, with a key derived (HKDF-SHA256,
@@ -74,7 +75,7 @@ export const manifestSchema = z.object({
   checkpoints: checkpointsSchema,
   binlog: binlogPositionSchema.optional(),
   canary: canarySchema.optional(),
-  keys: chainKeysSchema,
+  keys: storedKeysSchema,
   stream: z.object({
     format: z.literal('xbstream'),
     compression: z.literal('zstd'),
@@ -105,6 +106,9 @@ export const manifestObjects = (manifest: Manifest): readonly StoredObject[] => 
   manifest.engineLog,
   ...(manifest.keyring ? [manifest.keyring.object] : []),
 ];
+
+/** The stored manifest with other keys. Nothing else changes, what this version does not know included. */
+export const withKeys = (text: string, keys: StoredKeys): string => canonicalJson({ ...JSON.parse(text), keys });
 
 /** JSON with sorted keys and no white space: the same manifest has one byte form. LSNs are decimal strings in it. */
 export const canonicalJson = (value: unknown): string => {

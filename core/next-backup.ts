@@ -1,5 +1,6 @@
 import type { ChainHead } from './catalog-records.ts';
-import type { ClusterConfig, HostConfig } from './cluster-config.ts';
+import { encryptionDifference, encryptionOfConfig } from './chain-encryption.ts';
+import { type ClusterConfig, type HostConfig, LONGEST_CHAIN, type Policy } from './cluster-config.ts';
 import type { ErrorCode } from './errors.ts';
 
 export type RequestedKind = 'auto' | 'full' | 'incremental';
@@ -16,6 +17,9 @@ export type BackupReason =
   | 'server-changed'
   | 'chain-broken'
   | 'keyring-changed'
+  | 'keys-shredded'
+  | 'encryption-changed'
+  | 'tablespace-encryption-changed'
   | 'chain-continues';
 
 export type NextBackup =
@@ -47,9 +51,34 @@ const refusalReasons: Partial<Record<ErrorCode, BackupReason>> = {
   KeyringChanged: 'keyring-changed',
 };
 
+/** The first limit of the policy that the chain has reached. */
+const policyLimit = (
+  policy: Pick<Policy, 'fullEveryDays' | 'maxIncrements' | 'maxIncrementsRatio'>,
+  head: ChainHead,
+  now: Date,
+): { readonly code: BackupReason; readonly reason: string } | undefined => {
+  const ageDays = (now.getTime() - Date.parse(head.chainStartedAt)) / DAY;
+  if (ageDays >= policy.fullEveryDays)
+    return {
+      code: 'chain-too-old',
+      reason: `the chain is ${ageDays.toFixed(1)} days old, the policy allows ${policy.fullEveryDays}`,
+    };
+  if (head.tip.seq >= policy.maxIncrements)
+    return {
+      code: 'chain-too-long',
+      reason: `the chain has ${head.tip.seq} increments, the policy allows ${policy.maxIncrements}`,
+    };
+  if (head.incrementBytes > head.fullBytes * policy.maxIncrementsRatio)
+    return {
+      code: 'increments-too-big',
+      reason: `the increments hold ${head.incrementBytes} bytes, the policy allows ${policy.maxIncrementsRatio} times the full of ${head.fullBytes}`,
+    };
+  return undefined;
+};
+
 /**
- * Full or increment, on which host, and why. `incremental` asks for an increment where one is possible: where none is, a
- * full is taken all the same, because a backup that was not taken is worse than a large one. What only the host can know
+ * Full or increment, on which host, and why. `incremental` asks for an increment although the policy would take a full;
+ * where none is possible, a full is taken all the same, because a backup that was not taken is worse than a large one. What only the host can know
  * (identity, LSN, canary, keyring) it checks itself (`descent.ts`) and refuses by name; that refusal comes back as `refusal`.
  */
 export const nextBackup = (facts: NextBackupFacts): NextBackup => {
@@ -67,27 +96,26 @@ export const nextBackup = (facts: NextBackupFacts): NextBackup => {
   }
   if (facts.requested === 'full') return full('asked-for', 'a full was asked for');
   if (!head) return full('no-chain', 'the cluster has no chain yet');
+  if (head.shredded) return full('keys-shredded', `the keys of chain ${head.chain} were shredded`);
   const host = config.hosts.find((candidate) => candidate.instance === head.host);
   if (!host)
     return full('host-left', `${head.host}, which the chain was taken from, is no longer a host of the cluster`);
   if (head.engine !== config.engine)
     return full('engine-changed', `the chain was taken with ${head.engine}, the cluster now uses ${config.engine}`);
-  const ageDays = (now.getTime() - Date.parse(head.chainStartedAt)) / DAY;
-  if (ageDays >= config.policy.fullEveryDays)
-    return full(
-      'chain-too-old',
-      `the chain is ${ageDays.toFixed(1)} days old, the policy allows ${config.policy.fullEveryDays}`,
-    );
-  if (head.tip.seq >= config.policy.maxIncrements)
-    return full(
-      'chain-too-long',
-      `the chain has ${head.tip.seq} increments, the policy allows ${config.policy.maxIncrements}`,
-    );
-  if (head.incrementBytes > head.fullBytes * config.policy.maxIncrementsRatio)
-    return full(
-      'increments-too-big',
-      `the increments hold ${head.incrementBytes} bytes, the policy allows ${config.policy.maxIncrementsRatio} times the full of ${head.fullBytes}`,
-    );
+  const other = encryptionDifference(head.encryption, encryptionOfConfig(config));
+  if (other)
+    return full(other.code, `the chain was taken with ${other.was}, the cluster file now says ${other.is}`, host);
+  // Asked for by name, an increment goes beyond the policy, but not beyond what a restore can plan.
+  const policy =
+    facts.requested === 'incremental'
+      ? {
+          fullEveryDays: Number.POSITIVE_INFINITY,
+          maxIncrements: LONGEST_CHAIN,
+          maxIncrementsRatio: Number.POSITIVE_INFINITY,
+        }
+      : config.policy;
+  const limit = policyLimit(policy, head, now);
+  if (limit) return full(limit.code, limit.reason);
   const continues = `continues after ${head.tip.backup}`;
   return {
     kind: 'incremental',

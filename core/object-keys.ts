@@ -27,6 +27,9 @@ export const backupPrefix = (at: BackupAddress): string => `${placePrefix(at.clu
 /** Written last: the commit point of a backup. */
 export const manifestKey = (at: BackupAddress): string => `${backupPrefix(at)}manifest.json`;
 
+/** Whether `key` is where a manifest lies. */
+export const isManifestKey = (key: string): boolean => key.startsWith('clusters/') && key.endsWith('/manifest.json');
+
 /** The `index`th segment of the sealed stream. */
 export const dataKeyOf = (at: BackupAddress, index: number): string =>
   `${backupPrefix(at)}data.${String(index).padStart(5, '0')}`;
@@ -43,6 +46,9 @@ export const runPrefix = (run: RunId): string => `runs/${run}/`;
 
 /** One instruction an attempt: a run that falls back to a full asks its host twice. */
 export const instructionKey = (run: RunId, attempt: number): string => `${runPrefix(run)}instruction-${attempt}.json`;
+
+/** Whether `key` is where an instruction lies. */
+export const isInstructionKey = (key: string): boolean => /^runs\/[^/]+\/instruction-\d+\.json$/.test(key);
 
 export const progressKey = (run: RunId): string => `${runPrefix(run)}progress.json`;
 

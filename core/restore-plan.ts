@@ -1,5 +1,5 @@
 import type { RestoreMode, RestoreStep } from './agent-protocol.ts';
-import type { BackupRecord } from './catalog-records.ts';
+import type { BackupRecord, ChainRecord } from './catalog-records.ts';
 import type { ClusterConfig } from './cluster-config.ts';
 import type { ErrorCode } from './errors.ts';
 import type { ChainId, ClusterId } from './ids.ts';
@@ -36,9 +36,14 @@ const stepOf = (record: BackupRecord): RestoreStep => ({
 
 /**
  * The backups to apply, base first, and why these. Refuses a chain with a gap: it never plans what could not be applied.
- * `backups` are all of the cluster's, in any order.
+ * `backups` are all of the cluster's, in any order, and `chains` too. A backup whose keys were shredded is refused, and never
+ * replaced by an older one that nobody asked for: the newest that can be restored instead is named.
  */
-export const planRestore = (backups: readonly BackupRecord[], to: RestorePoint): RestorePlan => {
+export const planRestore = (
+  backups: readonly BackupRecord[],
+  to: RestorePoint,
+  chains: readonly Pick<ChainRecord, 'chain' | 'keys'>[] = [],
+): RestorePlan => {
   const ordered = backups.toSorted(inOrder);
   let wanted: BackupRecord | undefined;
   let reason: string;
@@ -62,6 +67,17 @@ export const planRestore = (backups: readonly BackupRecord[], to: RestorePoint):
   }
   if (!wanted) return { kind: 'refuse', code: 'NoRestorableBackup', detail: `there is none for: ${reason}` };
   const { chain, seq } = wanted;
+  const shredded = new Map(chains.flatMap(({ chain: of, keys }) => ('shredded' in keys ? [[of, keys.shredded]] : [])));
+  const shredding = shredded.get(chain);
+  if (shredding) {
+    const instead = ordered.findLast((record) => !shredded.has(record.chain));
+    const others = instead ? `the newest that can be restored is ${instead.backup}` : 'no other backup can be restored';
+    return {
+      kind: 'refuse',
+      code: 'KeyShredded',
+      detail: `${reason} is ${wanted.backup}, and the keys of its chain ${chain} were shredded at ${shredding.at} by ${shredding.by}; ${others}`,
+    };
+  }
   const line = ordered.filter((record) => record.chain === chain && record.seq <= seq);
   const gap = line.findIndex(
     (record, index) => record.seq !== index || (index > 0 && record.fromLsn !== line[index - 1]?.toLsn),

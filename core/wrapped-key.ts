@@ -33,6 +33,19 @@ export const chainKeysSchema = z.object({
 });
 export type ChainKeys = Readonly<z.infer<typeof chainKeysSchema>>;
 
+/** Who shredded the keys of a chain, when and why. */
+export const shreddingSchema = z.object({
+  at: z.iso.datetime(),
+  /** As the operator's command names them; CloudTrail has the principal. */
+  by: z.string().min(1),
+  reason: z.string().optional(),
+});
+export type Shredding = Readonly<z.infer<typeof shreddingSchema>>;
+
+/** What is stored of a chain's keys: they, or what is left of them once they were shredded. Nothing opens the chain then. */
+export const storedKeysSchema = z.union([z.object({ shredded: shreddingSchema }), chainKeysSchema]);
+export type StoredKeys = Readonly<z.infer<typeof storedKeysSchema>>;
+
 export const encryptionContext = (cluster: ClusterId, chain: ChainId, purpose: KeyPurpose): EncryptionContext => ({
   cluster,
   chain,
@@ -45,3 +58,7 @@ export const wrappedKeysOf = ({ data, engine, transition }: ChainKeys): readonly
   ...(engine ? [engine] : []),
   ...(transition ? [transition] : []),
 ];
+
+/** Every wrapped key in `stored`: none once they were shredded. */
+export const keysLeftIn = (stored: StoredKeys): readonly WrappedKey[] =>
+  'shredded' in stored ? [] : wrappedKeysOf(stored);

@@ -21,6 +21,14 @@ export const deploymentConfigSchema = z.strictObject({
   alarmEmail: z.email().optional(),
   /** A multi-Region key can be replicated, so that backups open although a region is lost. It cannot be chosen later. */
   multiRegionKey: z.boolean().default(false),
+  /**
+   * ARNs of further KMS keys of this Region that chains may be moved to with `redoubt keys rewrap --to`: a key of another owner, or
+   * the replica of a multi-Region key. The policy of each has to let this account use it.
+   */
+  otherKeys: z
+    .array(z.string().regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/[A-Za-z0-9-]+$/, 'the ARN of a KMS key'))
+    .readonly()
+    .default([]),
   /** How long a replaced or removed version of an object stays. */
   noncurrentDays: days.default(30),
   /** How long the instructions and results of runs stay in the repository. */

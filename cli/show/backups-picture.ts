@@ -1,4 +1,6 @@
 import type { CatalogAnswer } from '#core/catalog-queries.ts';
+import { encryptionWords } from '#core/chain-encryption.ts';
+import type { Shredding } from '#core/wrapped-key.ts';
 import { bar } from './bar.ts';
 import { formatBytes } from './format-bytes.ts';
 import { formatSpan } from './format-duration.ts';
@@ -9,6 +11,9 @@ type Backups = CatalogAnswer<'backups'>;
 type Backup = Backups['backups'][number];
 
 const barWidth = 20;
+
+const shreddedWords = ({ at, by, reason }: Shredding): string =>
+  `✗ cannot be restored: its keys were shredded ${formatTime(at)} by ${by}${reason ? ` (${reason})` : ''}`;
 
 /** Every chain of a cluster: its backups in order, what each holds, and how large it is beside the largest. */
 export const backupsPicture = ({ chains, backups }: Backups): string =>
@@ -33,6 +38,8 @@ export const backupsPicture = ({ chains, backups }: Backups): string =>
       return [
         `chain ${chain.chain}: ${count}, ${formatBytes(stored)}, from ${chain.host}`,
         `begun because ${chain.reason}`,
+        ...(encryptionWords(chain.encryption) ? [`encryption: ${encryptionWords(chain.encryption)}`] : []),
+        ...(chain.shredded ? [shreddedWords(chain.shredded)] : []),
         textTable(columns, line),
       ].join('\n');
     })

@@ -1,5 +1,6 @@
-import type { BackupRecord, ChainHead, ChainRecord } from '../catalog-records.ts';
+import type { BackupRecord, ChainHead, ChainRecord, Lease } from '../catalog-records.ts';
 import type { ChainId, ClusterId, RunId } from '../ids.ts';
+import type { ChainKeys, Shredding } from '../wrapped-key.ts';
 
 export interface ChainAppend {
   readonly cluster: ClusterId;
@@ -20,6 +21,14 @@ export type AppendOutcome =
   /** The head moved, or the place is taken. Nothing was written. */
   | 'conflict';
 
+export interface ChainShredding {
+  readonly cluster: ClusterId;
+  readonly chain: ChainId;
+  readonly shredded: Shredding;
+  /** The lease as it was read: nobody may have taken it since. */
+  readonly lease: Pick<Lease, 'token' | 'held'> | undefined;
+}
+
 /**
  * The chains of a cluster and their backups: an index over the manifests. Every method throws `CatalogUnavailable` where the
  * catalog does not answer.
@@ -35,4 +44,11 @@ export interface Chains {
   ): Promise<{ readonly chains: readonly ChainRecord[]; readonly backups: readonly BackupRecord[] }>;
   /** All or nothing, in one transaction. */
   append(append: ChainAppend): Promise<AppendOutcome>;
+  /** Writes `to` in the place of the keys `from`; `false` where others are there by now, and then nothing was written. */
+  rewrap(cluster: ClusterId, chain: ChainId, from: ChainKeys, to: ChainKeys): Promise<boolean>;
+  /**
+   * In one transaction: puts the shredding in the place of the chain's keys, and closes the head if it is of this chain. `false`
+   * where the chain is not there, or somebody took the lease; nothing was written then.
+   */
+  shred(shredding: ChainShredding): Promise<boolean>;
 }

@@ -1,4 +1,4 @@
-import type { EncryptionContext, WrappedKey } from '../wrapped-key.ts';
+import type { ChainKeys, EncryptionContext, WrappedKey } from '../wrapped-key.ts';
 
 export interface Grant {
   readonly kmsKey: string;
@@ -6,8 +6,8 @@ export interface Grant {
 }
 
 export interface GrantRequest {
-  /** What the role may open: this key with this context, and nothing else. */
-  readonly key: WrappedKey;
+  /** What the role may open: the keys of this one chain, and nothing else. */
+  readonly keys: ChainKeys;
   /** ARN of the role of the host. */
   readonly role: string;
   /** The same name again gives the same grant, so that a retry leaves no second one behind. */
@@ -15,16 +15,20 @@ export interface GrantRequest {
 }
 
 /**
- * KMS, as far as the control plane may use it: it makes wrapped keys and lends them out, and never sees a plaintext. Every
- * method throws `KeyRefused` where KMS says no and `ServiceUnavailable` where it does not answer.
+ * KMS, as far as the control plane may use it: it makes wrapped keys, wraps them anew and lends them out, and never sees a
+ * plaintext. Every method throws `KeyRefused` where KMS says no and `ServiceUnavailable` where it does not answer.
  */
 export interface Keys {
-  /** A new AES-256 key, wrapped under the control plane's key. */
-  generate(context: EncryptionContext): Promise<WrappedKey>;
+  /** The key that new keys are wrapped under: its ARN. */
+  readonly dataKey: string;
+  /** A new key of this many bytes, wrapped under the control plane's key. */
+  generate(context: EncryptionContext, bytes: number): Promise<WrappedKey>;
+  /** The same key under the KMS key `to`, in the same context. The old form opens as before. */
+  rewrap(key: WrappedKey, to: string): Promise<WrappedKey>;
   /** `token` lets the host use the grant at once, before KMS has spread it. */
   lend(request: GrantRequest): Promise<Grant & { readonly token: string }>;
   /** A grant that is gone already is fine. */
   revoke(grant: Grant): Promise<void>;
-  /** Grants of these names on the control plane's key that a crash left without a record. */
-  findGrants(names: readonly string[]): Promise<readonly Grant[]>;
+  /** Grants of these names on `kmsKey` that a crash left without a record. */
+  findGrants(kmsKey: string, names: readonly string[]): Promise<readonly Grant[]>;
 }

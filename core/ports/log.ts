@@ -17,6 +17,8 @@ export type LogCode =
   | 'command-ended'
   | 'command-ended-after-its-task'
   | 'cluster-applied'
+  | 'keys-rewrapped'
+  | 'keys-shredded'
   | 'invocation-failed';
 
 /** What may stand beside a code. Never a key, a task token, a grant token or an instruction. */

@@ -10,8 +10,17 @@ export interface ObjectFacts {
 
 export interface StoredText {
   readonly text: string;
-  /** Lower-case hex, over the bytes as they were read. */
-  readonly sha256: string;
+  /** Of what was read: `replace` takes it. */
+  readonly etag: string;
+}
+
+/** One version of an object; a bucket without versions has one of each, without a `version`. */
+export interface StoredVersion {
+  readonly key: string;
+  readonly version?: string;
+  readonly isLatest: boolean;
+  /** It only says that the object was removed. */
+  readonly isMarker: boolean;
 }
 
 /**
@@ -19,8 +28,15 @@ export interface StoredText {
  * answer.
  */
 export interface Repository {
-  read(key: string): Promise<StoredText | undefined>;
+  /** The latest version, where none is named. */
+  read(key: string, version?: string): Promise<StoredText | undefined>;
   write(key: string, text: string): Promise<void>;
+  /** Only over what has this ETag; `changed` where something else is there by now, and then nothing was written. */
+  replace(key: string, text: string, etag: string): Promise<'replaced' | 'changed'>;
+  /** Every version of everything under `prefix`, removed objects included; newest first for each key. */
+  versions(prefix: string): Promise<readonly StoredVersion[]>;
+  /** For good. One that is gone already is fine. */
+  removeVersion(version: Pick<StoredVersion, 'key' | 'version'>): Promise<void>;
   /** Of the version named, where one is. */
   look(object: Pick<StoredObject, 'key' | 'version'>): Promise<ObjectFacts | undefined>;
   /** The keys under `prefix`, in their order. */

@@ -2,7 +2,9 @@ import type { CommandRecord, RunRecord } from '../catalog-records.ts';
 import type { ClusterId, RunId } from '../ids.ts';
 import type { RunTransition } from '../run-transitions.ts';
 
-export type RunChanges = Partial<Pick<RunRecord, 'endedAt' | 'command' | 'grants' | 'error' | 'detail' | 'answer'>>;
+export type RunChanges = Partial<
+  Pick<RunRecord, 'endedAt' | 'command' | 'grants' | 'lent' | 'error' | 'detail' | 'answer'>
+>;
 
 export type TransitionOutcome =
   | { readonly kind: 'done'; readonly run: RunRecord }
@@ -18,12 +20,17 @@ export interface Runs {
   /** Writes the run's plan; over an earlier plan of the same run only where `replan` may start from its state. */
   plan(record: RunRecord & { readonly state: 'planned' }): Promise<TransitionOutcome>;
   transition(run: RunId, transition: RunTransition, changes?: RunChanges): Promise<TransitionOutcome>;
-  /** Which grants the run still has to give back, whatever its state; `unknown` runs are ignored. */
+  /**
+   * Which grants the run still has to give back, whatever its state; the keys that it was lent are forgotten. `unknown` runs are
+   * ignored.
+   */
   setGrants(run: RunId, grants: RunRecord['grants']): Promise<void>;
   /** Reads its own writes. */
   get(run: RunId): Promise<RunRecord | undefined>;
   /** Newest first; may miss one that started a moment ago. */
   list(cluster: ClusterId, limit: number): Promise<readonly RunRecord[]>;
+  /** Every run of the cluster, newest first; may miss one that started a moment ago. */
+  all(cluster: ClusterId): Promise<readonly RunRecord[]>;
   /** Remembers which run a command belongs to, and the command in its run; refused where the run has ended. */
   linkCommand(record: CommandRecord): Promise<TransitionOutcome>;
   commandOf(command: string): Promise<CommandRecord | undefined>;

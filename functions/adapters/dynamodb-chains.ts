@@ -1,11 +1,11 @@
-import { GetCommand, TransactWriteCommand } from '@aws-sdk/lib-dynamodb';
+import { GetCommand, TransactWriteCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import { backupRecordSchema, chainHeadSchema, chainRecordSchema } from '#core/catalog-records.ts';
 import type { ClusterId } from '#core/ids.ts';
-import type { ChainAppend, Chains } from '#core/ports/chains.ts';
+import type { ChainAppend, ChainShredding, Chains } from '#core/ports/chains.ts';
 import { allItems } from './all-items.ts';
 import { backupKey, CHAIN_PREFIX, chainKey, configKey, headKey, leaseKey } from './catalog-keys.ts';
-import { askCatalog, type CatalogTable, failedConditions, readItem } from './catalog-table.ts';
+import { askCatalog, type CatalogTable, failedConditions, itemInTheWay, readItem } from './catalog-table.ts';
 
 /** The place of the lease's condition in the transaction below. */
 const LEASE_PLACE = 0;
@@ -16,6 +16,15 @@ const isStillHead = (expected: ChainAppend['expected']) =>
         ConditionExpression: '#tip.#backup = :tip AND #tip.#manifestSha256 = :digest',
         ExpressionAttributeNames: { '#tip': 'tip', '#backup': 'backup', '#manifestSha256': 'manifestSha256' },
         ExpressionAttributeValues: { ':tip': expected.tip.backup, ':digest': expected.tip.manifestSha256 },
+      }
+    : { ConditionExpression: 'attribute_not_exists(pk)' };
+
+const isStillLease = (lease: ChainShredding['lease']) =>
+  lease
+    ? {
+        ConditionExpression: '#token = :token AND #held = :held',
+        ExpressionAttributeNames: { '#token': 'token', '#held': 'held' },
+        ExpressionAttributeValues: { ':token': lease.token, ':held': lease.held },
       }
     : { ConditionExpression: 'attribute_not_exists(pk)' };
 
@@ -46,6 +55,71 @@ export const dynamodbChains = (table: CatalogTable): Chains => {
         chains: items.filter((item) => !isBackup(item)).map((item) => readItem(chainRecordSchema, item)),
         backups: items.filter(isBackup).map((item) => readItem(backupRecordSchema, item)),
       };
+    },
+
+    async rewrap(cluster, chain, from, to) {
+      try {
+        await askCatalog(
+          client.send(
+            new UpdateCommand({
+              TableName: name,
+              Key: chainKey(cluster, chain),
+              UpdateExpression: 'SET #keys = :to',
+              ConditionExpression: '#keys = :from',
+              ExpressionAttributeNames: { '#keys': 'keys' },
+              ExpressionAttributeValues: { ':from': from, ':to': to },
+            }),
+          ),
+        );
+        return true;
+      } catch (error) {
+        itemInTheWay(error);
+        return false;
+      }
+    },
+
+    async shred({ cluster, chain, shredded, lease }) {
+      const head = await get(chainHeadSchema, headKey(cluster));
+      try {
+        await askCatalog(
+          client.send(
+            new TransactWriteCommand({
+              TransactItems: [
+                // The token grows with every acquisition: as long as it is this one, no run has begun since the lease was read.
+                { ConditionCheck: { TableName: name, Key: leaseKey(cluster), ...isStillLease(lease) } },
+                {
+                  Update: {
+                    TableName: name,
+                    Key: chainKey(cluster, chain),
+                    UpdateExpression: 'SET #keys = :gone',
+                    ConditionExpression: 'attribute_exists(pk)',
+                    ExpressionAttributeNames: { '#keys': 'keys' },
+                    ExpressionAttributeValues: { ':gone': { shredded } },
+                  },
+                },
+                ...(head?.chain === chain
+                  ? [
+                      {
+                        Update: {
+                          TableName: name,
+                          Key: headKey(cluster),
+                          UpdateExpression: 'SET #shredded = :shredded',
+                          ConditionExpression: '#chain = :chain',
+                          ExpressionAttributeNames: { '#shredded': 'shredded', '#chain': 'chain' },
+                          ExpressionAttributeValues: { ':shredded': shredded, ':chain': chain },
+                        },
+                      },
+                    ]
+                  : []),
+              ],
+            }),
+          ),
+        );
+        return true;
+      } catch (error) {
+        failedConditions(error);
+        return false;
+      }
     },
 
     async append({ cluster, expected, head, record, opens, lease }) {

@@ -5,6 +5,7 @@ import { commandRecordSchema, runRecordSchema } from '#core/catalog-records.ts';
 import type { RunId } from '#core/ids.ts';
 import type { RunChanges, Runs, TransitionOutcome } from '#core/ports/runs.ts';
 import { type RunTransition, runTransitions } from '#core/run-transitions.ts';
+import { allItems } from './all-items.ts';
 import { commandKey, LIST_INDEX, listedRun, runKey, runsOf } from './catalog-keys.ts';
 import { askCatalog, type CatalogTable, failedConditions, itemInTheWay, readItem } from './catalog-table.ts';
 
@@ -20,7 +21,8 @@ const mayStart = (transition: RunTransition) => {
   };
 };
 
-export const dynamodbRuns = ({ name, client }: CatalogTable): Runs => {
+export const dynamodbRuns = (table: CatalogTable): Runs => {
+  const { name, client } = table;
   const get = async (run: RunId) => {
     const { Item } = await askCatalog(
       client.send(new GetCommand({ TableName: name, Key: runKey(run), ConsistentRead: true })),
@@ -93,7 +95,7 @@ export const dynamodbRuns = ({ name, client }: CatalogTable): Runs => {
 
     async setGrants(run, grants) {
       try {
-        await update(run, { grants });
+        await update(run, { grants, lent: null });
       } catch (error) {
         if (!(error instanceof ConditionalCheckFailedException)) throw error;
       }
@@ -115,6 +117,16 @@ export const dynamodbRuns = ({ name, client }: CatalogTable): Runs => {
         ),
       );
       return (Items ?? []).map((item) => readItem(runRecordSchema, item));
+    },
+
+    async all(cluster) {
+      const items = await allItems(table, {
+        IndexName: LIST_INDEX,
+        KeyConditionExpression: 'gsi1pk = :cluster',
+        ExpressionAttributeValues: { ':cluster': runsOf(cluster) },
+        ScanIndexForward: false,
+      });
+      return items.map((item) => readItem(runRecordSchema, item));
     },
 
     async linkCommand(record) {

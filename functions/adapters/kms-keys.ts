@@ -11,10 +11,12 @@ import {
   KMSServiceException,
   NotFoundException,
   paginateListGrants,
+  ReEncryptCommand,
   RevokeGrantCommand,
 } from '@aws-sdk/client-kms';
 import { RedoubtError } from '#core/errors.ts';
 import type { Grant, Keys } from '#core/ports/keys.ts';
+import { type WrappedKey, wrappedKeysOf } from '#core/wrapped-key.ts';
 import { serviceFailure } from './service-failure.ts';
 
 const refusals = [
@@ -36,6 +38,16 @@ const keyFailure = (error: unknown): RedoubtError => {
     : serviceFailure('KMS', error);
 };
 
+/**
+ * KMS answers for keys of its own Region only. A multi-Region key has the same id in each, and what one wrapped every other
+ * opens: so where `key` is one, its replica beside `near` is meant.
+ */
+const keyBeside = (key: string, near: string): string => {
+  const [, , , region] = near.split(':');
+  const parts = key.split(':');
+  return region && parts.at(-1)?.startsWith('key/mrk-') ? parts.with(3, region).join(':') : key;
+};
+
 /** `dataKey`: ARN of the key that wraps. */
 export const kmsKeys = (dataKey: string, client = new KMSClient({})): Keys => {
   const ask = async <Answer>(call: Promise<Answer>): Promise<Answer> => {
@@ -47,12 +59,14 @@ export const kmsKeys = (dataKey: string, client = new KMSClient({})): Keys => {
   };
 
   return {
-    async generate(context) {
+    dataKey,
+
+    async generate(context, bytes) {
       const { CiphertextBlob, KeyId } = await ask(
         client.send(
           new GenerateDataKeyWithoutPlaintextCommand({
             KeyId: dataKey,
-            KeySpec: 'AES_256',
+            NumberOfBytes: bytes,
             EncryptionContext: { ...context },
           }),
         ),
@@ -61,15 +75,38 @@ export const kmsKeys = (dataKey: string, client = new KMSClient({})): Keys => {
       return { kmsKey: KeyId ?? dataKey, ciphertext: Buffer.from(CiphertextBlob).toString('base64'), context };
     },
 
-    async lend({ key, role, name }) {
+    async rewrap(key, to) {
+      const { CiphertextBlob, KeyId } = await ask(
+        client.send(
+          new ReEncryptCommand({
+            CiphertextBlob: Buffer.from(key.ciphertext, 'base64'),
+            SourceKeyId: keyBeside(key.kmsKey, to),
+            SourceEncryptionContext: { ...key.context },
+            DestinationKeyId: to,
+            DestinationEncryptionContext: { ...key.context },
+          }),
+        ),
+      );
+      if (!CiphertextBlob) throw new RedoubtError('ServiceUnavailable', 'KMS answered without a key');
+      return { ...key, kmsKey: KeyId ?? to, ciphertext: Buffer.from(CiphertextBlob).toString('base64') };
+    },
+
+    async lend({ keys, role, name }) {
+      const [key] = wrappedKeysOf(keys) as readonly [WrappedKey];
+      const { cluster, chain } = key.context;
+      if (wrappedKeysOf(keys).some(({ kmsKey }) => kmsKey !== key.kmsKey))
+        throw new RedoubtError(
+          'KeyRefused',
+          `the keys of chain ${chain} are under different KMS keys; redoubt keys rewrap puts them under one`,
+        );
       const { GrantId, GrantToken } = await ask(
         client.send(
           new CreateGrantCommand({
             KeyId: key.kmsKey,
             GranteePrincipal: role,
             Operations: ['Decrypt'],
-            // Equals, not Subset: the role opens this key of this chain, whatever else the customer key wraps.
-            Constraints: { EncryptionContextEquals: { ...key.context } },
+            // docs/decisions/0007-one-grant-a-chain.md: whatever the purpose, but of this cluster and this chain only.
+            Constraints: { EncryptionContextSubset: { cluster, chain } },
             Name: name,
           }),
         ),
@@ -88,12 +125,12 @@ export const kmsKeys = (dataKey: string, client = new KMSClient({})): Keys => {
       }
     },
 
-    async findGrants(names) {
+    async findGrants(kmsKey, names) {
       const collect = async () => {
         const found: Grant[] = [];
-        for await (const page of paginateListGrants({ client }, { KeyId: dataKey })) {
+        for await (const page of paginateListGrants({ client }, { KeyId: kmsKey })) {
           for (const { GrantId, Name, KeyId } of page.Grants ?? []) {
-            if (GrantId && Name && names.includes(Name)) found.push({ kmsKey: KeyId ?? dataKey, grant: GrantId });
+            if (GrantId && Name && names.includes(Name)) found.push({ kmsKey: KeyId ?? kmsKey, grant: GrantId });
           }
         }
         return found;

@@ -1,10 +1,12 @@
-import { createHash } from 'node:crypto';
 import {
   AbortMultipartUploadCommand,
+  DeleteObjectCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
+  ListObjectVersionsCommand,
+  type ListObjectVersionsCommandOutput,
   NoSuchKey,
   NoSuchUpload,
   NotFound,
@@ -15,25 +17,29 @@ import {
 } from '@aws-sdk/client-s3';
 import { RedoubtError } from '#core/errors.ts';
 import { backupPrefix, manifestKey } from '#core/object-keys.ts';
-import type { Repository } from '#core/ports/repository.ts';
+import type { Repository, StoredVersion } from '#core/ports/repository.ts';
 
 const HTTP_FORBIDDEN = 403;
 const HTTP_NOT_FOUND = 404;
+const HTTP_CONFLICT = 409;
+const HTTP_PRECONDITION_FAILED = 412;
+const HTTP_NOT_IMPLEMENTED = 501;
 
 /** What one DeleteObjects call takes. */
 const DELETE_BATCH = 1000;
 
+const statusOf = (error: unknown): number | undefined =>
+  error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined;
+
 const isAbsent = (error: unknown): boolean =>
   error instanceof NoSuchKey ||
   error instanceof NotFound ||
-  (error instanceof S3ServiceException &&
-    error.$metadata.httpStatusCode === HTTP_NOT_FOUND &&
-    error.name !== 'NoSuchBucket');
+  (statusOf(error) === HTTP_NOT_FOUND && (error as S3ServiceException).name !== 'NoSuchBucket');
 
 const repositoryFailure = (doing: string, error: unknown): RedoubtError => {
   if (error instanceof RedoubtError) return error;
   const name = error instanceof Error ? error.name : String(error);
-  const refused = error instanceof S3ServiceException && error.$metadata.httpStatusCode === HTTP_FORBIDDEN;
+  const refused = statusOf(error) === HTTP_FORBIDDEN;
   return new RedoubtError(refused ? 'RepositoryRefused' : 'RepositoryUnavailable', `${doing}: S3 answered ${name}`, {
     cause: error,
   });
@@ -68,6 +74,34 @@ export const s3Repository = (bucket: string, client = new S3Client({})): Reposit
     return ask(`listing ${prefix}`, collect());
   };
 
+  const versions = async (prefix: string): Promise<readonly StoredVersion[]> => {
+    const found: StoredVersion[] = [];
+    let marker: { KeyMarker?: string; VersionIdMarker?: string } = {};
+    for (;;) {
+      let page: ListObjectVersionsCommandOutput;
+      try {
+        page = await client.send(new ListObjectVersionsCommand({ Bucket: bucket, Prefix: prefix, ...marker }));
+      } catch (error) {
+        // A store that knows no versions has one of each object.
+        if (statusOf(error) === HTTP_NOT_IMPLEMENTED)
+          return (await list(prefix)).map((key) => ({ key, isLatest: true, isMarker: false }));
+        throw repositoryFailure(`listing the versions under ${prefix}`, error);
+      }
+      const add = (versionsOfPage: ListObjectVersionsCommandOutput['DeleteMarkers'] = [], isMarker: boolean) => {
+        for (const { Key, VersionId, IsLatest } of versionsOfPage)
+          if (Key)
+            found.push({ key: Key, ...(VersionId && { version: VersionId }), isLatest: IsLatest === true, isMarker });
+      };
+      add(page.Versions, false);
+      add(page.DeleteMarkers, true);
+      if (!page.IsTruncated || !page.NextKeyMarker) return found;
+      marker = {
+        KeyMarker: page.NextKeyMarker,
+        ...(page.NextVersionIdMarker && { VersionIdMarker: page.NextVersionIdMarker }),
+      };
+    }
+  };
+
   const abortUploads = async (prefix: string): Promise<number> => {
     let aborted = 0;
     let marker: { KeyMarker?: string; UploadIdMarker?: string } = {};
@@ -96,17 +130,43 @@ export const s3Repository = (bucket: string, client = new S3Client({})): Reposit
   };
 
   return {
-    async read(key) {
+    async read(key, version) {
       const answer = await unlessAbsent(
         `reading ${key}`,
-        client.send(new GetObjectCommand({ Bucket: bucket, Key: key })),
+        client.send(new GetObjectCommand({ Bucket: bucket, Key: key, ...(version && { VersionId: version }) })),
       );
       if (!answer?.Body) return undefined;
-      const bytes = await ask(`reading ${key}`, answer.Body.transformToByteArray());
-      return {
-        text: new TextDecoder().decode(bytes),
-        sha256: createHash('sha256').update(bytes).digest('hex'),
-      };
+      const text = await ask(`reading ${key}`, answer.Body.transformToString('utf-8'));
+      return { text, etag: answer.ETag ?? '' };
+    },
+
+    async replace(key, text, etag) {
+      try {
+        await client.send(
+          new PutObjectCommand({
+            Bucket: bucket,
+            Key: key,
+            Body: text,
+            ContentType: 'application/json',
+            IfMatch: etag,
+          }),
+        );
+        return 'replaced';
+      } catch (error) {
+        // Gone, something else, or somebody writes at this moment.
+        if (isAbsent(error) || statusOf(error) === HTTP_PRECONDITION_FAILED || statusOf(error) === HTTP_CONFLICT)
+          return 'changed';
+        throw repositoryFailure(`replacing ${key}`, error);
+      }
+    },
+
+    versions,
+
+    async removeVersion({ key, version }) {
+      await unlessAbsent(
+        `removing ${key}`,
+        client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key, ...(version && { VersionId: version }) })),
+      );
     },
 
     async write(key, text) {

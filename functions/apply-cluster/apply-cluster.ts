@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { ApplyClusterAnswer, applyClusterRequestSchema } from '#core/catalog-queries.ts';
+import { encryptionFault } from '#core/encryption-fault.ts';
 import { RedoubtError } from '#core/errors.ts';
 import type { Clusters } from '#core/ports/clusters.ts';
 import type { Log } from '#core/ports/log.ts';
@@ -14,7 +15,8 @@ export interface ApplyClusterDeps {
 }
 
 /**
- * Makes the cluster what its file says, and its schedule with it. Throws `InvalidClusterFile` with every problem, one a line.
+ * Makes the cluster what its file says, and its schedule with it. Throws `InvalidClusterFile` with every problem, one a line, and
+ * `EncryptionUnsupported` for encryption that the engine cannot do whatever its version.
  * The order leaves no crash without backups: a schedule is there before the configuration that promises it, and is removed
  * only after the configuration that does without. Applying the same file again repairs whatever is missing.
  */
@@ -25,6 +27,8 @@ export const applyCluster = async (
   const parsed = parseClusterFile(file);
   if (parsed.kind === 'invalid') throw new RedoubtError('InvalidClusterFile', parsed.problems.join('\n'));
   const { config } = parsed;
+  const fault = encryptionFault(config);
+  if (fault) throw new RedoubtError(fault.code, fault.detail);
   const { cluster } = config;
   const { schedule: expression, timezone } = config.policy;
   const changes = configChanges(await clusters.get(cluster), config);

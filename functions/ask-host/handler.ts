@@ -1,4 +1,5 @@
 import { catalogTable } from '../adapters/catalog-table.ts';
+import { dynamodbChains } from '../adapters/dynamodb-chains.ts';
 import { dynamodbRuns } from '../adapters/dynamodb-runs.ts';
 import { s3Repository } from '../adapters/s3-repository.ts';
 import { ssmCommands } from '../adapters/ssm-commands.ts';
@@ -16,11 +17,13 @@ interface Deps extends AskHostDeps {
 
 const createDeps = (config: Config): Deps => {
   const edge = createEdge();
+  const table = catalogTable(config.table);
   return {
     edge,
     log: powertoolsLog(edge.logger),
     clock: systemClock,
-    runs: dynamodbRuns(catalogTable(config.table)),
+    chains: dynamodbChains(table),
+    runs: dynamodbRuns(table),
     repository: s3Repository(config.bucket),
     hosts: ssmHosts({ document: config.runAgentDocument, bucket: config.bucket }),
     commands: ssmCommands(),

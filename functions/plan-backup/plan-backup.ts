@@ -1,13 +1,15 @@
 import { z } from 'zod';
 import { backupInstructionSchema, PROTOCOL_VERSION } from '#core/agent-protocol.ts';
 import type { ChainHead } from '#core/catalog-records.ts';
+import type { ClusterConfig } from '#core/cluster-config.ts';
 import { type ErrorCode, errorCodes, RedoubtError } from '#core/errors.ts';
-import { type ClusterId, newBackupId, newChainId, runIdSchema } from '#core/ids.ts';
+import { type ChainId, type ClusterId, newBackupId, newChainId, runIdSchema } from '#core/ids.ts';
+import { neededKeys } from '#core/needed-keys.ts';
 import { type NextBackup, nextBackup } from '#core/next-backup.ts';
 import type { Clusters } from '#core/ports/clusters.ts';
 import type { Random } from '#core/ports/random.ts';
 import { backupRequestSchema } from '#core/run-requests.ts';
-import { encryptionContext, type WrappedKey } from '#core/wrapped-key.ts';
+import { type ChainKeys, chainKeysSchema, encryptionContext } from '#core/wrapped-key.ts';
 import { type AdoptDeps, adoptManifests } from '../recording/adopt-manifests.ts';
 import { grantName } from '../runs/grant-name.ts';
 import { type TakeLeaseDeps, takeLease } from '../runs/take-lease.ts';
@@ -34,8 +36,8 @@ export interface PlanBackupDeps extends TakeLeaseDeps, AdoptDeps {
   readonly heartbeatSeconds: number;
 }
 
-/** Everything of the instruction but the task token, which only the task itself knows. */
-export const plannedBackupSchema = backupInstructionSchema.omit({ taskToken: true });
+/** Everything of the instruction but the task token, which only the task knows, and the keys, which the run keeps. */
+export const plannedBackupSchema = backupInstructionSchema.omit({ taskToken: true, keys: true });
 
 export interface PlannedBackup {
   /** In the wire's form: LSNs are decimal strings. */
@@ -86,14 +88,18 @@ export const planBackup = async (deps: PlanBackupDeps, input: PlanBackupInput): 
       grants: [],
     });
     if (planned.kind !== 'done') throw new RedoubtError('RunCancelled', `run ${run} has ended already`);
-    const data = await dataKeyOf(deps, cluster, decision, place.chain);
+    const chainKeys =
+      decision.kind === 'full' ? await makeKeys(deps, config, place.chain) : await keysOf(deps, cluster, place.chain);
     const { token, ...grant } = await keys.lend({
-      key: data,
+      keys: chainKeys,
       role: decision.host.role,
       name: grantName(run, attempt),
     });
     undo.add(() => keys.revoke(grant));
-    const lent = await runs.transition(run, 'replan', { grants: [grant] });
+    const lent = await runs.transition(run, 'replan', {
+      grants: [grant],
+      lent: { keys: chainKeys, grantToken: token },
+    });
     if (lent.kind !== 'done') throw new RedoubtError('RunCancelled', `run ${run} has ended already`);
     log.info('backup-planned', {
       cluster,
@@ -124,7 +130,6 @@ export const planBackup = async (deps: PlanBackupDeps, input: PlanBackupInput): 
       limits: config.limits,
       encryption: config.encryption,
       ...(config.tablespaceEncryption && { tablespaceEncryption: config.tablespaceEncryption }),
-      keys: { data, grantToken: token },
       expectedBytes: (decision.kind === 'full' ? head?.fullStreamBytes : decision.head.lastIncrementStreamBytes) ?? 0,
     };
     return {
@@ -148,15 +153,19 @@ const placeOf = ({ random }: PlanBackupDeps, decision: NextBackup, head: ChainHe
   return { chain, seq: 0, backup: newBackupId(now, chain, 0) };
 };
 
-const dataKeyOf = async (
-  { keys, chains }: PlanBackupDeps,
-  cluster: ClusterId,
-  decision: NextBackup,
-  chain: ChainHead['chain'],
-): Promise<WrappedKey> => {
-  if (decision.kind === 'full') return keys.generate(encryptionContext(cluster, chain, 'backup-data'));
+const makeKeys = async ({ keys }: PlanBackupDeps, config: ClusterConfig, chain: ChainId): Promise<ChainKeys> => {
+  const made = neededKeys(config).map(
+    async ({ name, purpose, bytes }) =>
+      [name, await keys.generate(encryptionContext(config.cluster, chain, purpose), bytes)] as const,
+  );
+  return chainKeysSchema.parse(Object.fromEntries(await Promise.all(made)));
+};
+
+const keysOf = async ({ chains }: PlanBackupDeps, cluster: ClusterId, chain: ChainId): Promise<ChainKeys> => {
   const record = await chains.chain(cluster, chain);
   if (!record)
     throw new RedoubtError('CatalogConflict', `the catalog has the head of chain ${chain}, but not the chain`);
-  return record.keys.data;
+  if ('shredded' in record.keys)
+    throw new RedoubtError('KeyShredded', `the keys of chain ${chain} were shredded at ${record.keys.shredded.at}`);
+  return record.keys;
 };

@@ -2,11 +2,12 @@ import { z } from 'zod';
 import { PROTOCOL_VERSION, restoreInstructionSchema } from '#core/agent-protocol.ts';
 import type { ClusterConfig, HostConfig } from '#core/cluster-config.ts';
 import { RedoubtError } from '#core/errors.ts';
-import { type InstanceId, runIdSchema } from '#core/ids.ts';
+import { type ChainId, type ClusterId, type InstanceId, runIdSchema } from '#core/ids.ts';
 import type { Chains } from '#core/ports/chains.ts';
 import type { Clusters } from '#core/ports/clusters.ts';
 import { planRestore as chooseSteps, restoreDirectory } from '#core/restore-plan.ts';
 import { restoreRequestSchema } from '#core/run-requests.ts';
+import type { ChainKeys } from '#core/wrapped-key.ts';
 import { grantName } from '../runs/grant-name.ts';
 import { type TakeLeaseDeps, takeLease } from '../runs/take-lease.ts';
 import { undoingOnFailure } from '../runs/undoing-on-failure.ts';
@@ -26,8 +27,8 @@ export interface PlanRestoreDeps extends TakeLeaseDeps {
   readonly heartbeatSeconds: number;
 }
 
-/** Everything of the instruction but the task token, which only the task itself knows. */
-export const plannedRestoreSchema = restoreInstructionSchema.omit({ taskToken: true });
+/** Everything of the instruction but the task token, which only the task knows, and the keys, which the run keeps. */
+export const plannedRestoreSchema = restoreInstructionSchema.omit({ taskToken: true, keys: true });
 
 export interface PlannedRestore {
   /** In the wire's form: LSNs are decimal strings. */
@@ -56,13 +57,10 @@ export const planRestore = async (deps: PlanRestoreDeps, input: PlanRestoreInput
     confirm: input.approval ? cluster : input.confirm,
   });
   if ('code' in where) throw new RedoubtError(where.code, where.detail);
-  const plan = chooseSteps((await chains.all(cluster)).backups, input.to);
+  const known = await chains.all(cluster);
+  const plan = chooseSteps(known.backups, input.to, known.chains);
   if (plan.kind === 'refuse') throw new RedoubtError(plan.code, plan.detail);
   const last = plan.steps.at(-1) ?? plan.steps[0];
-  const record = await chains.chain(cluster, plan.chain);
-  if (!record)
-    throw new RedoubtError('NoRestorableBackup', `the catalog has backups of chain ${plan.chain}, but not its key`);
-  const data = record.keys.data;
   return undoingOnFailure(log, async (undo) => {
     const lease = target.mode === 'replace' ? await takeLease(deps, cluster, run, input.execution) : undefined;
     if (lease) undo.add(() => leases.release(cluster, lease.token));
@@ -86,9 +84,14 @@ export const planRestore = async (deps: PlanRestoreDeps, input: PlanRestoreInput
       grants: [],
     });
     if (planned.kind !== 'done') throw new RedoubtError('RunCancelled', `run ${run} has ended already`);
-    const { token, ...grant } = await keys.lend({ key: data, role: host.role, name: grantName(run, ATTEMPT) });
+    // Read after the run was written: who shreds the chain at this moment either sees the run, or is seen here.
+    const chainKeys = await keysOf(deps, cluster, plan.chain);
+    const { token, ...grant } = await keys.lend({ keys: chainKeys, role: host.role, name: grantName(run, ATTEMPT) });
     undo.add(() => keys.revoke(grant));
-    const lent = await runs.transition(run, 'replan', { grants: [grant] });
+    const lent = await runs.transition(run, 'replan', {
+      grants: [grant],
+      lent: { keys: chainKeys, grantToken: token },
+    });
     if (lent.kind !== 'done') throw new RedoubtError('RunCancelled', `run ${run} has ended already`);
     log.info('restore-planned', {
       cluster,
@@ -114,7 +117,7 @@ export const planRestore = async (deps: PlanRestoreDeps, input: PlanRestoreInput
       directory: where.directory,
       server: config.server,
       limits: config.limits,
-      keys: { data, grantToken: token },
+      ...(config.tablespaceEncryption && { tablespaceEncryption: config.tablespaceEncryption }),
       steps: plan.steps,
     };
     return {
@@ -124,6 +127,15 @@ export const planRestore = async (deps: PlanRestoreDeps, input: PlanRestoreInput
       timeoutSeconds: TASK_TIMEOUT_SECONDS,
     };
   });
+};
+
+const keysOf = async ({ chains }: PlanRestoreDeps, cluster: ClusterId, chain: ChainId): Promise<ChainKeys> => {
+  const record = await chains.chain(cluster, chain);
+  if (!record)
+    throw new RedoubtError('NoRestorableBackup', `the catalog has backups of chain ${chain}, but not its keys`);
+  if ('shredded' in record.keys)
+    throw new RedoubtError('KeyShredded', `the keys of chain ${chain} were shredded at ${record.keys.shredded.at}`);
+  return record.keys;
 };
 
 /** Only a host of the cluster file: its role is what gets the grant. */

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { backupAnswerSchema } from '#core/agent-protocol.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { runIdSchema } from '#core/ids.ts';
+import { canonicalJson } from '#core/manifest.ts';
 import { manifestKey } from '#core/object-keys.ts';
 import type { Chains } from '#core/ports/chains.ts';
 import type { Log } from '#core/ports/log.ts';
@@ -61,6 +62,9 @@ export const recordBackup = async (deps: RecordBackupDeps, input: RecordBackupIn
       'LeaseLost',
       `${key} was written under lease ${manifest.fencingToken}, the run's is ${record.fencingToken}`,
     );
+  // A manifest with other keys than the ones it was sealed with would make a chain that nothing opens.
+  if (record.lent && canonicalJson(manifest.keys) !== canonicalJson(record.lent.keys))
+    throw new RedoubtError('ManifestInvalid', `${key} does not hold the keys that run ${run} was given`);
   const fault = await objectsFault(repository, manifest);
   if (fault) throw new RedoubtError(fault.code, fault.detail);
   const { record: backup, isNew } = await appendManifest(chains, found, { run, token: record.fencingToken });

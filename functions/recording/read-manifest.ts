@@ -1,12 +1,14 @@
 import { type Manifest, manifestDigestInput, manifestObjects, manifestSchema } from '#core/manifest.ts';
 import { type BackupAddress, backupPrefix, manifestKey } from '#core/object-keys.ts';
-import type { Repository } from '#core/ports/repository.ts';
-import { wrappedKeysOf } from '#core/wrapped-key.ts';
+import type { Repository, StoredText } from '#core/ports/repository.ts';
+import { keysLeftIn } from '#core/wrapped-key.ts';
 import { sha256Of } from '../runtime/sha256-of.ts';
 
 export interface FoundManifest {
   readonly manifest: Manifest;
   readonly key: string;
+  /** As it lies there, and its ETag. */
+  readonly stored: StoredText;
   /** Of everything in it but the wrapped keys: `manifestDigestInput`. */
   readonly sha256: string;
 }
@@ -27,7 +29,7 @@ const strangeness = (manifest: Manifest, at: BackupAddress): string | undefined 
     return `it says it is ${manifest.cluster}/${manifest.chain}/${manifest.seq}-${manifest.backup}, and lies elsewhere`;
   const foreign = manifestObjects(manifest).find((object) => !object.key.startsWith(backupPrefix(at)));
   if (foreign) return `it names ${foreign.key}, which is not one of its own objects`;
-  for (const key of wrappedKeysOf(manifest.keys)) {
+  for (const key of keysLeftIn(manifest.keys)) {
     if (key.context.cluster !== at.cluster || key.context.chain !== at.chain)
       return `its ${key.context.purpose} key is of ${key.context.cluster}/${key.context.chain}`;
   }
@@ -52,5 +54,5 @@ export const readManifest = async (repository: Repository, at: BackupAddress): P
   }
   const strange = strangeness(parsed.data, at);
   if (strange) return { kind: 'invalid', detail: `${key}: ${strange}` };
-  return { kind: 'found', manifest: parsed.data, key, sha256: sha256Of(manifestDigestInput(stored.text)) };
+  return { kind: 'found', manifest: parsed.data, key, stored, sha256: sha256Of(manifestDigestInput(stored.text)) };
 };

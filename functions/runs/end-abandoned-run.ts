@@ -25,6 +25,6 @@ export const endAbandonedRun = async (
   if (!record) return;
   if (record.command && !isEnded(record.state)) await commands.cancel(record.command);
   for (const grant of record.grants) await keys.revoke(grant);
-  if (record.grants.length > 0) await runs.setGrants(run, []);
+  if (record.grants.length > 0 || record.lent) await runs.setGrants(run, []);
   await runs.transition(run, 'abort', { endedAt: clock.now().toISOString(), error: 'RunCancelled', detail: reason });
 };

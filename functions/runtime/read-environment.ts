@@ -10,6 +10,14 @@ const variables = {
   bucket: { variable: 'BUCKET_NAME', schema: name },
   /** The KMS key that wraps the data keys. */
   dataKey: { variable: 'DATA_KEY_ARN', schema: arn },
+  /** Other KMS keys that chains may be under. */
+  otherKeys: {
+    variable: 'OTHER_KEY_ARNS',
+    schema: z
+      .string()
+      .transform((text) => text.split(',').filter(Boolean))
+      .pipe(z.array(arn)),
+  },
   runAgentDocument: { variable: 'RUN_AGENT_DOCUMENT', schema: name },
   backupStateMachine: { variable: 'BACKUP_STATE_MACHINE_ARN', schema: arn },
   scheduleGroup: { variable: 'SCHEDULE_GROUP', schema: name },

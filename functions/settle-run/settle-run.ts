@@ -13,6 +13,7 @@ import type { Log } from '#core/ports/log.ts';
 import type { Repository } from '#core/ports/repository.ts';
 import type { RunChanges, Runs } from '#core/ports/runs.ts';
 import type { RunTransition } from '#core/run-transitions.ts';
+import { keysLeftIn } from '#core/wrapped-key.ts';
 import { appendManifest } from '../recording/append-manifest.ts';
 import { objectsFault } from '../recording/objects-fault.ts';
 import { readManifest } from '../recording/read-manifest.ts';
@@ -117,12 +118,13 @@ export const settleRun = async (deps: SettleRunDeps, request: SettleRequest): Pr
   const changes: RunChanges = {
     endedAt: clock.now().toISOString(),
     grants: kept,
+    lent: null,
     ...(failure && { error: failure.code }),
     ...(detail !== undefined && { detail }),
     ...(request.answer && { answer: z.encode(answerSchema, request.answer) }),
   };
   const ended = await step('mark the run', () => runs.transition(run, transitions[outcome], changes));
-  if (ended?.kind === 'refused' && record.grants.length > 0)
+  if (ended?.kind === 'refused' && (record.grants.length > 0 || record.lent))
     await step('forget the grants', () => runs.setGrants(run, kept));
   retryOnProblem();
   const final = ended && ended.kind !== 'unknown' ? ended.run : record;
@@ -147,9 +149,11 @@ export const settleRun = async (deps: SettleRunDeps, request: SettleRequest): Pr
 };
 
 /** A plan that died between making a grant and writing it down left it under its name. */
-const grantsOf = async ({ keys }: SettleRunDeps, record: RunRecord): Promise<RunRecord['grants']> => {
+const grantsOf = async ({ keys, chains }: SettleRunDeps, record: RunRecord): Promise<RunRecord['grants']> => {
   if (record.state !== 'planned' || record.grants.length > 0) return record.grants;
-  return [...(await keys.findGrants([grantName(record.run, record.attempt)]))];
+  const chain = await chains.chain(record.cluster, record.chain);
+  const [key] = chain ? keysLeftIn(chain.keys) : [];
+  return [...(await keys.findGrants(key?.kmsKey ?? keys.dataKey, [grantName(record.run, record.attempt)]))];
 };
 
 /** By whatever token the run holds it with: a plan that was tried again may have got one that its record does not know. */

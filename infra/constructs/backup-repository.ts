@@ -1,5 +1,5 @@
 import { Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
-import { AnyPrincipal, Effect, PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { AnyPrincipal, Effect, PolicyStatement, type PolicyStatementProps } from 'aws-cdk-lib/aws-iam';
 import {
   BlockPublicAccess,
   Bucket,
@@ -11,7 +11,11 @@ import {
 import { Construct } from 'constructs';
 import type { DeploymentConfig } from '../deployment-config.ts';
 import type { ControlFunction } from './control-function.ts';
-import { CONTROL_PLANE_TAG } from './tags.ts';
+import { CONTROL_PLANE_TAG, KEYS_TAG, SHRED_TAG } from './tags.ts';
+
+/** Where wrapped keys are. */
+const MANIFESTS = 'clusters/*/manifest.json';
+const INSTRUCTIONS = 'runs/*/instruction-*.json';
 
 export interface BackupRepositoryProps {
   /** The value of the tag `redoubt-control-plane` on the roles that may clean up. */
@@ -28,6 +32,7 @@ export interface BackupRepositoryProps {
  */
 export class BackupRepository extends Construct {
   readonly bucket: Bucket;
+  readonly #controlPlane: string;
   /** The bucket's ARN as other stacks write it. */
   readonly #arnElsewhere: string;
 
@@ -76,50 +81,68 @@ export class BackupRepository extends Construct {
       removalPolicy: RemovalPolicy.RETAIN,
     });
     this.#arnElsewhere = Stack.of(this).exportValue(this.bucket.bucketArn);
+    this.#controlPlane = props.controlPlane;
     this.#denyReplacing();
-    this.#denyRemoving(props.controlPlane);
+    this.#denyRemoving();
   }
 
   /**
-   * INV-4: nobody replaces an object of a backup. Only the requests that make an object can carry `If-None-Match`: the parts of a
-   * multipart upload have `s3:ObjectCreationOperation` false. Source: S3 user guide, "Enforce conditional writes".
+   * INV-4: nobody replaces an object of a backup, but the functions that change the wrapped keys in manifests; and those write over
+   * what they have read and nothing else. Only the requests that make an object can carry a condition: the parts of a multipart
+   * upload have `s3:ObjectCreationOperation` false. Source: S3 user guide, "Enforce conditional writes".
    */
   #denyReplacing(): void {
-    this.bucket.addToResourcePolicy(
-      new PolicyStatement({
-        sid: 'NobodyReplacesABackup',
-        effect: Effect.DENY,
-        principals: [new AnyPrincipal()],
-        actions: ['s3:PutObject'],
-        resources: [this.bucket.arnForObjects('clusters/*')],
-        conditions: {
-          Null: { 's3:if-none-match': 'true' },
-          Bool: { 's3:ObjectCreationOperation': 'true' },
-        },
-      }),
-    );
+    const isKeysFunction = { [`aws:PrincipalTag/${KEYS_TAG}`]: this.#controlPlane };
+    this.#deny('NobodyReplacesABackup', {
+      actions: ['s3:PutObject'],
+      resources: [this.bucket.arnForObjects('clusters/*')],
+      conditions: {
+        Null: { 's3:if-none-match': 'true' },
+        Bool: { 's3:ObjectCreationOperation': 'true' },
+        StringNotEquals: isKeysFunction,
+      },
+    });
+    this.#deny('KeysAreChangedInWhatWasRead', {
+      actions: ['s3:PutObject'],
+      resources: [this.bucket.arnForObjects('*')],
+      conditions: { Null: { 's3:if-match': 'true' }, StringEquals: isKeysFunction },
+    });
+    this.#deny('KeysAreChangedInManifests', {
+      actions: ['s3:PutObject'],
+      notResources: [this.bucket.arnForObjects(MANIFESTS)],
+      conditions: { StringEquals: isKeysFunction },
+    });
   }
 
-  /** INV-4: only the control plane removes, and even that leaves a delete marker; versions go by the lifecycle alone. */
-  #denyRemoving(controlPlane: string): void {
+  /**
+   * INV-4: only the control plane removes, and even that leaves a delete marker; versions go by the lifecycle alone, and where
+   * the keys of a chain are shredded: those that hold wrapped keys.
+   */
+  #denyRemoving(): void {
+    this.#deny('OnlyTheControlPlaneRemoves', {
+      actions: ['s3:DeleteObject'],
+      resources: [this.bucket.arnForObjects('*')],
+      conditions: { StringNotEquals: { [`aws:PrincipalTag/${CONTROL_PLANE_TAG}`]: this.#controlPlane } },
+    });
+    this.#deny('OnlyShreddingRemovesAVersion', {
+      actions: ['s3:DeleteObjectVersion'],
+      resources: [this.bucket.arnForObjects('*')],
+      conditions: { StringNotEquals: { [`aws:PrincipalTag/${SHRED_TAG}`]: this.#controlPlane } },
+    });
+    this.#deny('ShreddingRemovesWrappedKeysOnly', {
+      actions: ['s3:DeleteObject', 's3:DeleteObjectVersion'],
+      notResources: [MANIFESTS, INSTRUCTIONS].map((pattern) => this.bucket.arnForObjects(pattern)),
+      conditions: { StringEquals: { [`aws:PrincipalTag/${SHRED_TAG}`]: this.#controlPlane } },
+    });
+    this.#deny('NobodyBypassesALock', {
+      actions: ['s3:BypassGovernanceRetention'],
+      resources: [this.bucket.arnForObjects('*')],
+    });
+  }
+
+  #deny(sid: string, statement: PolicyStatementProps): void {
     this.bucket.addToResourcePolicy(
-      new PolicyStatement({
-        sid: 'OnlyTheControlPlaneRemoves',
-        effect: Effect.DENY,
-        principals: [new AnyPrincipal()],
-        actions: ['s3:DeleteObject'],
-        resources: [this.bucket.arnForObjects('*')],
-        conditions: { StringNotEquals: { [`aws:PrincipalTag/${CONTROL_PLANE_TAG}`]: controlPlane } },
-      }),
-    );
-    this.bucket.addToResourcePolicy(
-      new PolicyStatement({
-        sid: 'NobodyRemovesAVersion',
-        effect: Effect.DENY,
-        principals: [new AnyPrincipal()],
-        actions: ['s3:DeleteObjectVersion', 's3:BypassGovernanceRetention'],
-        resources: [this.bucket.arnForObjects('*')],
-      }),
+      new PolicyStatement({ ...statement, sid, effect: Effect.DENY, principals: [new AnyPrincipal()] }),
     );
   }
 
@@ -149,9 +172,37 @@ export class BackupRepository extends Construct {
     this.#tell(fn);
     fn.allow({
       actions: ['s3:PutObject'],
-      resources: [this.objects('runs/*/instruction-*.json')],
+      resources: [this.objects(INSTRUCTIONS)],
       wildcards: 'Every run has instructions of its own.',
     });
+  }
+
+  /** Writes manifests over, to change the wrapped keys in them. */
+  grantChangeKeys(fn: ControlFunction): void {
+    this.grantReadBackups(fn);
+    fn.addTag(KEYS_TAG, this.#controlPlane);
+    fn.allow({
+      actions: ['s3:PutObject'],
+      resources: [this.objects(MANIFESTS)],
+      wildcards: 'It changes the keys of whichever chain it is asked to.',
+    });
+  }
+
+  /** Removes every copy of wrapped keys, older versions too. */
+  grantShred(fn: ControlFunction): void {
+    this.grantChangeKeys(fn);
+    fn.addTag(SHRED_TAG, this.#controlPlane);
+    fn.allow({
+      actions: ['s3:DeleteObject', 's3:DeleteObjectVersion'],
+      resources: [this.objects(MANIFESTS), this.objects(INSTRUCTIONS)],
+      wildcards: 'It shreds the keys of whichever chain it is asked to.',
+    });
+    fn.allow({
+      actions: ['s3:GetObject', 's3:GetObjectVersion'],
+      resources: [this.objects(INSTRUCTIONS)],
+      wildcards: 'It has to find the instructions with keys of a chain in them.',
+    });
+    fn.allow({ actions: ['s3:ListBucketVersions'], resources: [this.#arnElsewhere] });
   }
 
   grantReadRuns(fn: ControlFunction): void {

@@ -87,6 +87,11 @@ export class ControlFunction extends Construct {
     explainWildcards(this, ['*'], 'Traces have no resources to name.');
   }
 
+  /** Of its role: what bucket policies go by. */
+  addTag(name: string, value: string): void {
+    Tags.of(this.#role).add(name, value);
+  }
+
   addEnvironment(name: string, value: string): void {
     this.fn.addEnvironment(name, value);
   }

@@ -7,7 +7,16 @@ import type { ControlFunction } from './control-function.ts';
 export interface DataKeyProps {
   readonly controlPlane: string;
   readonly multiRegion: boolean;
+  /** ARNs of the other keys that chains may be re-wrapped to. Their policies are their owners' business. */
+  readonly otherKeys: readonly string[];
 }
+
+/** Exactly the context that core/wrapped-key.ts describes. */
+const ofAChain = {
+  'ForAllValues:StringEquals': { 'kms:EncryptionContextKeys': Object.keys(encryptionContextSchema.shape) },
+  Null: { 'kms:EncryptionContext:cluster': 'false', 'kms:EncryptionContext:chain': 'false' },
+  StringEquals: { 'kms:EncryptionContext:purpose': keyPurposeSchema.options },
+};
 
 /**
  * The KMS key that wraps the data key of every chain. Its policy leaves the decision to IAM, and IAM gives nobody `kms:Decrypt`: a
@@ -15,9 +24,11 @@ export interface DataKeyProps {
  */
 export class DataKey extends Construct {
   readonly key: Key;
+  readonly #otherKeys: readonly string[];
 
   constructor(scope: Construct, id: string, props: DataKeyProps) {
     super(scope, id);
+    this.#otherKeys = props.otherKeys;
     this.key = new Key(this, 'Key', {
       alias: `alias/${props.controlPlane}/data-key`,
       description: `Wraps the data keys of the backups of ${props.controlPlane}`,
@@ -29,31 +40,38 @@ export class DataKey extends Construct {
     });
   }
 
-  /** Makes wrapped keys, for exactly the context that core/wrapped-key.ts describes; never sees one in plaintext. */
+  /** Makes wrapped keys; never sees one in plaintext. */
   grantGenerate(fn: ControlFunction): void {
     fn.addEnvironment('DATA_KEY_ARN', this.key.keyArn);
     fn.allow({
       actions: ['kms:GenerateDataKeyWithoutPlaintext'],
       resources: [this.key.keyArn],
-      conditions: {
-        'ForAllValues:StringEquals': { 'kms:EncryptionContextKeys': Object.keys(encryptionContextSchema.shape) },
-        Null: { 'kms:EncryptionContext:cluster': 'false', 'kms:EncryptionContext:chain': 'false' },
-        StringEquals: { 'kms:EncryptionContext:purpose': keyPurposeSchema.options },
-      },
+      conditions: ofAChain,
     });
   }
 
-  /** Lends a key to a role of this account, to decrypt and nothing else, bound to an encryption context; and takes it back. */
+  /** Moves wrapped keys from one of the keys to another, inside KMS; never sees one in plaintext. */
+  grantRewrap(fn: ControlFunction): void {
+    fn.addEnvironment('DATA_KEY_ARN', this.key.keyArn);
+    fn.addEnvironment('OTHER_KEY_ARNS', this.#otherKeys.join(','));
+    fn.allow({ actions: ['kms:ReEncryptFrom', 'kms:ReEncryptTo'], resources: this.#keys, conditions: ofAChain });
+  }
+
+  /** Lends the keys of one chain to a role of this account, to decrypt and nothing else; and takes them back. */
   grantLend(fn: ControlFunction): void {
     fn.addEnvironment('DATA_KEY_ARN', this.key.keyArn);
     fn.allow({
       actions: ['kms:CreateGrant'],
-      resources: [this.key.keyArn],
+      resources: this.#keys,
       conditions: {
         'ForAllValues:StringEquals': { 'kms:GrantOperations': ['Decrypt'] },
-        // "For all values" also holds for none at all.
-        Null: { 'kms:GrantOperations': 'false' },
-        StringEquals: { 'kms:GrantConstraintType': 'EncryptionContextEquals' },
+        Null: {
+          // "For all values" also holds for none at all.
+          'kms:GrantOperations': 'false',
+          'kms:EncryptionContext:cluster': 'false',
+          'kms:EncryptionContext:chain': 'false',
+        },
+        StringEquals: { 'kms:GrantConstraintType': 'EncryptionContextSubset' },
         ArnLike: {
           'kms:GranteePrincipal': Stack.of(this).formatArn({
             service: 'iam',
@@ -70,6 +88,10 @@ export class DataKey extends Construct {
   /** Revoking is harmless: the next plan lends the key again. */
   grantTakeBack(fn: ControlFunction): void {
     fn.addEnvironment('DATA_KEY_ARN', this.key.keyArn);
-    fn.allow({ actions: ['kms:RevokeGrant', 'kms:ListGrants'], resources: [this.key.keyArn] });
+    fn.allow({ actions: ['kms:RevokeGrant', 'kms:ListGrants'], resources: this.#keys });
+  }
+
+  get #keys(): readonly string[] {
+    return [this.key.keyArn, ...this.#otherKeys];
   }
 }

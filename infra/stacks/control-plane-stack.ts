@@ -72,6 +72,14 @@ export class ControlPlaneStack extends Stack {
       timeout: Duration.minutes(1),
     });
 
+    // Both look at every manifest of a chain, or of many.
+    const rewrapKeys = functionOf('RewrapKeys', 'rewrap-keys', 'Moves wrapped keys to another KMS key', {
+      timeout: Duration.minutes(10),
+    });
+    const shredKeys = functionOf('ShredKeys', 'shred-keys', 'Removes every copy of the wrapped keys of a chain', {
+      timeout: Duration.minutes(10),
+    });
+
     const workflows = new WorkflowNames(this, 'WorkflowNames', { controlPlane });
     const agent = new HostAgent(this, 'Agent', {
       controlPlane,
@@ -118,6 +126,17 @@ export class ControlPlaneStack extends Stack {
     catalog.grantRead(queryCatalog);
     repository.grantReadRuns(queryCatalog);
 
+    catalog.grantReadWrite(rewrapKeys);
+    repository.grantChangeKeys(rewrapKeys);
+    dataKey.grantRewrap(rewrapKeys);
+
+    catalog.grantReadWrite(shredKeys);
+    repository.grantShred(shredKeys);
+    // What runs that ended without settling still hold.
+    dataKey.grantTakeBack(shredKeys);
+    workflows.grantLookAtExecutions(shredKeys);
+    agent.grantFollow(shredKeys);
+
     const { stateMachine: backUp } = new Workflow(this, 'BackUp', {
       name: workflows.backUp,
       comment: 'Back up a cluster',
@@ -152,6 +171,8 @@ export class ControlPlaneStack extends Stack {
         reportCommandEnd,
         applyCluster,
         queryCatalog,
+        rewrapKeys,
+        shredKeys,
       ],
       startedByEvents: [settleRun, reportCommandEnd],
     });
@@ -160,7 +181,12 @@ export class ControlPlaneStack extends Stack {
       address: {
         bucket: repository.bucket.bucketName,
         table: catalog.table.tableName,
-        functions: { applyCluster: applyCluster.fn.functionName, queryCatalog: queryCatalog.fn.functionName },
+        functions: {
+          applyCluster: applyCluster.fn.functionName,
+          queryCatalog: queryCatalog.fn.functionName,
+          rewrapKeys: rewrapKeys.fn.functionName,
+          shredKeys: shredKeys.fn.functionName,
+        },
         stateMachines: { backup: backUp.stateMachineArn, restore: restore.stateMachineArn },
         documents: {
           runAgent: agent.runDocument,

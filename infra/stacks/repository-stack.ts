@@ -25,6 +25,10 @@ export class RepositoryStack extends Stack {
       objectLock: config.objectLock,
     });
     this.catalog = new Catalog(this, 'Catalog');
-    this.dataKey = new DataKey(this, 'DataKey', { controlPlane: config.name, multiRegion: config.multiRegionKey });
+    this.dataKey = new DataKey(this, 'DataKey', {
+      controlPlane: config.name,
+      multiRegion: config.multiRegionKey,
+      otherKeys: config.otherKeys,
+    });
   }
 }

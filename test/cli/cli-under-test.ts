@@ -146,6 +146,7 @@ export const redoubt = async (line: string, { isTty = false, files = {} }: Surro
       now += milliseconds;
     },
     randomSuffix: () => '3f9a1c',
+    operator: () => 'ada@laptop',
     readText: async (path) => files[path] ?? '',
   });
   return { exit, out: out.join('\n'), err: err.join('\n'), statuses };

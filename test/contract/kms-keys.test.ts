@@ -1,7 +1,14 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CreateKeyCommand, DecryptCommand, DisableKeyCommand, EnableKeyCommand, KMSClient } from '@aws-sdk/client-kms';
+import {
+  CreateKeyCommand,
+  DecryptCommand,
+  DisableKeyCommand,
+  EnableKeyCommand,
+  KMSClient,
+  ReplicateKeyCommand,
+} from '@aws-sdk/client-kms';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Keys } from '#core/ports/keys.ts';
 import { encryptionContext, type WrappedKey } from '#core/wrapped-key.ts';
@@ -21,9 +28,9 @@ let root: KMSClient;
 let keys: Keys;
 let keyArn: string;
 
-const clientOf = (arn: string): KMSClient => {
+const clientOf = (arn: string, region = 'us-east-1'): KMSClient => {
   const client = new KMSClient({
-    region: 'us-east-1',
+    region,
     endpoint: endpoint.url,
     credentials: principals.credentialsFor(arn),
     maxAttempts: 1,
@@ -53,16 +60,16 @@ afterAll(async () => {
 const context = encryptionContext(SHOP, sampleAddress(0).chain, 'backup-data');
 const otherContext = encryptionContext(SHOP, sampleAddress(0, 23).chain, 'backup-data');
 
-const open = async (role: string, key: WrappedKey, token?: string) => {
-  const { Plaintext } = await clientOf(role).send(
-    new DecryptCommand({
-      CiphertextBlob: Buffer.from(key.ciphertext, 'base64'),
-      EncryptionContext: { ...key.context },
-      ...(token && { GrantTokens: [token] }),
-    }),
-  );
-  return Plaintext?.length;
-};
+const decrypt = (key: WrappedKey, token?: string) =>
+  new DecryptCommand({
+    KeyId: key.kmsKey,
+    CiphertextBlob: Buffer.from(key.ciphertext, 'base64'),
+    EncryptionContext: { ...key.context },
+    ...(token && { GrantTokens: [token] }),
+  });
+
+const open = async (role: string, key: WrappedKey, token?: string) =>
+  (await clientOf(role).send(decrypt(key, token))).Plaintext?.length;
 
 let names = 0;
 const nextName = (): string => {
@@ -72,50 +79,110 @@ const nextName = (): string => {
 
 describe('keys in KMS', () => {
   it('are 32 bytes for AES-256, wrapped under the key of the control plane and bound to their chain', async () => {
-    const key = await keys.generate(context);
+    const key = await keys.generate(context, 32);
     expect(key).toMatchObject({ kmsKey: keyArn, context });
-    const { token, ...grant } = await keys.lend({ key, role: host, name: nextName() });
+    const { token, ...grant } = await keys.lend({ keys: { data: key }, role: host, name: nextName() });
     expect(await open(host, key, token)).toBe(32);
     await keys.revoke(grant);
   });
 
-  it('are lent to one role, for the key of one chain', async () => {
-    const key = await keys.generate(context);
-    const other = await keys.generate(otherContext);
-    const { token, ...grant } = await keys.lend({ key, role: host, name: nextName() });
+  it('are lent to one role, for the keys of one chain', async () => {
+    const key = await keys.generate(context, 32);
+    const other = await keys.generate(otherContext, 32);
+    const { token, ...grant } = await keys.lend({ keys: { data: key }, role: host, name: nextName() });
     await expect(open(host, other, token)).rejects.toMatchObject({ name: 'AccessDeniedException' });
     await expect(open(otherHost, key, token)).rejects.toMatchObject({ name: 'AccessDeniedException' });
     await keys.revoke(grant);
   });
 
+  it('are lent together, whatever their purpose, by one grant', async () => {
+    const { cluster, chain } = context;
+    const made = await Promise.all([
+      keys.generate(context, 32),
+      keys.generate(encryptionContext(cluster, chain, 'engine-key'), 24),
+      keys.generate(encryptionContext(cluster, chain, 'transition-key'), 32),
+    ]);
+    const [data, engine, transition] = made;
+    const { token, ...grant } = await keys.lend({ keys: { data, engine, transition }, role: host, name: nextName() });
+    expect(await Promise.all(made.map((key) => open(host, key, token)))).toEqual([32, 24, 32]);
+    await keys.revoke(grant);
+    for (const key of made)
+      await expect(open(host, key, token)).rejects.toMatchObject({ name: 'AccessDeniedException' });
+  });
+
+  it('are not lent where they are under two KMS keys', async () => {
+    const data = await keys.generate(context, 32);
+    const elsewhere = { ...data, kmsKey: `${keyArn.slice(0, -4)}0000` };
+    await expect(
+      keys.lend({ keys: { data, transition: elsewhere }, role: host, name: nextName() }),
+    ).rejects.toMatchObject({ name: 'KeyRefused', detail: expect.stringContaining('redoubt keys rewrap') });
+  });
+
+  it('move to another KMS key as they are, and both forms open until the first KMS key is gone', async () => {
+    const to = (await root.send(new CreateKeyCommand({}))).KeyMetadata?.Arn ?? '';
+    const before = await keys.generate(context, 24);
+    const after = await keys.rewrap(before, to);
+    expect(after).toMatchObject({ kmsKey: to, context });
+    expect(after.ciphertext).not.toBe(before.ciphertext);
+    const plain = async (key: WrappedKey) => {
+      const { token, ...grant } = await keys.lend({ keys: { data: key }, role: host, name: nextName() });
+      const answer = await clientOf(host).send(decrypt(key, token));
+      await keys.revoke(grant);
+      return Buffer.from(answer.Plaintext ?? []).toString('hex');
+    };
+    const bytes = await plain(before);
+    expect(bytes).toHaveLength(48);
+    expect(await plain(after)).toBe(bytes);
+    await root.send(new DisableKeyCommand({ KeyId: keyArn }));
+    expect(await plain(after)).toBe(bytes);
+    await expect(keys.rewrap(before, to)).rejects.toMatchObject({ name: 'KeyRefused' });
+    await root.send(new EnableKeyCommand({ KeyId: keyArn }));
+  });
+
+  it('of a multi-Region key open under its replica, and move to it when the first Region is lost', async () => {
+    const primary = (await root.send(new CreateKeyCommand({ MultiRegion: true }))).KeyMetadata?.Arn ?? '';
+    await root.send(new ReplicateKeyCommand({ KeyId: primary, ReplicaRegion: 'eu-central-1' }));
+    const replica = primary.replace('us-east-1', 'eu-central-1');
+    const before = await kmsKeys(primary, root).generate(context, 32);
+    const there = clientOf('arn:aws:iam::000000000000:root', 'eu-central-1');
+    const after = await kmsKeys(replica, there).rewrap(before, replica);
+    expect(after).toMatchObject({ kmsKey: replica, context });
+    const elsewhere = kmsKeys(replica, there);
+    const { token } = await elsewhere.lend({ keys: { data: after }, role: host, name: nextName() });
+    const answer = await clientOf(host, 'eu-central-1').send(decrypt(after, token));
+    expect(answer.Plaintext).toHaveLength(32);
+  });
+
   it('cannot be opened any more once the grant is revoked, and revoking again is fine', async () => {
-    const key = await keys.generate(context);
-    const { token, ...grant } = await keys.lend({ key, role: host, name: nextName() });
+    const key = await keys.generate(context, 32);
+    const { token, ...grant } = await keys.lend({ keys: { data: key }, role: host, name: nextName() });
     await keys.revoke(grant);
     await expect(open(host, key, token)).rejects.toMatchObject({ name: 'AccessDeniedException' });
     await expect(keys.revoke(grant)).resolves.toBeUndefined();
   });
 
   it('are lent once under one name, and found by it', async () => {
-    const key = await keys.generate(context);
+    const key = await keys.generate(context, 32);
     const name = nextName();
-    const first = await keys.lend({ key, role: host, name });
-    const second = await keys.lend({ key, role: host, name });
+    const first = await keys.lend({ keys: { data: key }, role: host, name });
+    const second = await keys.lend({ keys: { data: key }, role: host, name });
     expect(second.grant).toBe(first.grant);
-    const found = await keys.findGrants([name, 'redoubt-nobody-1']);
+    const found = await keys.findGrants(keyArn, [name, 'redoubt-nobody-1']);
     expect(found).toEqual([{ kmsKey: keyArn, grant: first.grant }]);
     await keys.revoke(first);
-    expect(await keys.findGrants([name])).toEqual([]);
+    expect(await keys.findGrants(keyArn, [name])).toEqual([]);
   });
 
   it('are refused by name where the key is disabled, is not there, or may not be used', async () => {
     await root.send(new DisableKeyCommand({ KeyId: keyArn }));
-    await expect(keys.generate(context)).rejects.toMatchObject({ name: 'KeyRefused' });
+    await expect(keys.generate(context, 32)).rejects.toMatchObject({ name: 'KeyRefused' });
     await root.send(new EnableKeyCommand({ KeyId: keyArn }));
-    await expect(kmsKeys(`${keyArn.slice(0, -4)}0000`, root).generate(context)).rejects.toMatchObject({
+    await expect(kmsKeys(`${keyArn.slice(0, -4)}0000`, root).generate(context, 32)).rejects.toMatchObject({
       name: 'KeyRefused',
     });
-    await expect(kmsKeys(keyArn, clientOf(otherHost)).generate(context)).rejects.toMatchObject({ name: 'KeyRefused' });
+    await expect(kmsKeys(keyArn, clientOf(otherHost)).generate(context, 32)).rejects.toMatchObject({
+      name: 'KeyRefused',
+    });
   });
 
   it('are an outage where KMS does not answer', async () => {
@@ -126,6 +193,6 @@ describe('keys in KMS', () => {
       maxAttempts: 1,
     });
     clients.push(nobody);
-    await expect(kmsKeys(keyArn, nobody).generate(context)).rejects.toMatchObject({ name: 'ServiceUnavailable' });
+    await expect(kmsKeys(keyArn, nobody).generate(context, 32)).rejects.toMatchObject({ name: 'ServiceUnavailable' });
   });
 });

@@ -23,11 +23,42 @@ export const repositoryContract = (name: string, create: () => Promise<Repositor
       for (const [key, text] of sampleObjects(address)) await repository.write(key, text);
     };
 
-    it('reads what was written, with its digest, and nothing where nothing is', async () => {
+    it('reads what was written, with its ETag, and nothing where nothing is', async () => {
       const text = 'Grüße — 日本\n';
       await repository.write('runs/run-1/instruction-1.json', text);
-      expect(await repository.read('runs/run-1/instruction-1.json')).toEqual({ text, sha256: sha256Of(text) });
+      expect(await repository.read('runs/run-1/instruction-1.json')).toEqual({
+        text,
+        etag: expect.stringMatching(/./),
+      });
       expect(await repository.read('runs/run-1/nothing.json')).toBeUndefined();
+    });
+
+    it('replaces what was read, and nothing that was written meanwhile or is gone', async () => {
+      await repository.write('runs/a', 'first');
+      const first = (await repository.read('runs/a'))?.etag ?? '';
+      expect(await repository.replace('runs/a', 'second', first)).toBe('replaced');
+      expect(await repository.replace('runs/a', 'third', first)).toBe('changed');
+      expect(await repository.replace('runs/b', 'third', first)).toBe('changed');
+      expect(await repository.read('runs/a')).toMatchObject({ text: 'second' });
+      expect(await repository.read('runs/b')).toBeUndefined();
+    });
+
+    it('names every version there is, and loses the one that is removed for good', async () => {
+      for (const text of ['first', 'second']) await repository.write('runs/a', text);
+      await repository.write('runs/b', 'other');
+      const versions = await repository.versions('runs/');
+      expect(
+        versions
+          .filter(({ isLatest }) => isLatest)
+          .map(({ key }) => key)
+          .sort(),
+      ).toEqual(['runs/a', 'runs/b']);
+      const [latest] = versions.filter(({ key, isLatest }) => key === 'runs/a' && isLatest);
+      expect(latest && (await repository.read('runs/a', latest.version))).toMatchObject({ text: 'second' });
+      for (const version of versions.filter(({ key }) => key === 'runs/a')) await repository.removeVersion(version);
+      expect((await repository.versions('runs/')).map(({ key }) => key)).toEqual(['runs/b']);
+      expect(await repository.read('runs/a')).toBeUndefined();
+      await expect(repository.removeVersion({ key: 'runs/a' })).resolves.toBeUndefined();
     });
 
     it('tells the size of an object, and its digest if it tells one', async () => {

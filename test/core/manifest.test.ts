@@ -9,7 +9,7 @@ import {
   manifestMacInput,
   manifestSchema,
 } from '#core/manifest.ts';
-import { sampleAddress, sampleManifest } from '../doubles/sample-manifest.ts';
+import { sampleAddress, sampleKey, sampleManifest } from '../doubles/sample-manifest.ts';
 import { risingLsns } from './arbitraries.ts';
 
 const manifestArbitrary: fc.Arbitrary<Manifest> = fc
@@ -112,7 +112,7 @@ describe('a manifest', () => {
     })
     .map(({ ciphertext, region, others }) => {
       const kmsKey = `arn:aws:kms:${region}:111122223333:key/mrk-1`;
-      const data = { ...sample.keys.data, kmsKey, ciphertext };
+      const data = { ...sampleKey(sample), kmsKey, ciphertext };
       return { data, ...Object.fromEntries(others.map((name) => [name, data])) };
     });
 

@@ -48,6 +48,7 @@ describe('every command line of the README is one that `redoubt` understands', (
       now: () => new Date(0),
       sleep: () => Promise.resolve(),
       randomSuffix: () => '000000',
+      operator: () => 'ada@laptop',
       readText: () => Promise.resolve(''),
     });
     expect(refused.join('\n')).toContain('understood');

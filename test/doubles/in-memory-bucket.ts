@@ -1,18 +1,59 @@
 import { createHash } from 'node:crypto';
 import { backupPrefix, manifestKey } from '#core/object-keys.ts';
-import type { Repository } from '#core/ports/repository.ts';
+import type { Repository, StoredVersion } from '#core/ports/repository.ts';
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+interface Version {
+  readonly key: string;
+  readonly version: string;
+  /** `undefined`: a delete marker. */
+  readonly text: string | undefined;
+}
+
+/** What is there now; whoever sets or deletes something leaves a version behind, as in a versioned bucket. */
+class VersionedObjects extends Map<string, string> {
+  /** Oldest first. */
+  history: Version[] = [];
+  #made = 0;
+
+  override set(key: string, text: string): this {
+    this.#made += 1;
+    this.history.push({ key, version: `v${this.#made}`, text });
+    return super.set(key, text);
+  }
+
+  override delete(key: string): boolean {
+    if (!this.has(key)) return false;
+    this.#made += 1;
+    this.history.push({ key, version: `v${this.#made}`, text: undefined });
+    return super.delete(key);
+  }
+
+  latest(key: string): Version | undefined {
+    return this.history.findLast((version) => version.key === key);
+  }
+
+  /** For good: what was before it comes back. */
+  removeVersion(key: string, version: string): void {
+    this.history = this.history.filter((one) => one.key !== key || one.version !== version);
+    const text = this.latest(key)?.text;
+    if (text === undefined) super.delete(key);
+    else super.set(key, text);
+  }
+}
 
 /** The control plane's view of the bucket, in memory. */
 export interface InMemoryBucket extends Repository {
   readonly objects: Map<string, string>;
+  /** Everything that can still be read, older versions included. */
+  readonly everything: () => readonly string[];
   /** Keys of multipart uploads that are neither completed nor aborted. */
   readonly uploads: Set<string>;
 }
 
 export const inMemoryBucket = (): InMemoryBucket => {
-  const objects = new Map<string, string>();
+  const objects = new VersionedObjects();
   const uploads = new Set<string>();
   const keysUnder = (prefix: string) => [...objects.keys()].filter((key) => key.startsWith(prefix)).sort();
   const abortUploads = async (prefix: string) => {
@@ -22,13 +63,38 @@ export const inMemoryBucket = (): InMemoryBucket => {
   };
   return {
     objects,
+    everything: () => objects.history.flatMap(({ text }) => text ?? []),
     uploads,
-    read: async (key) => {
-      const text = objects.get(key);
-      return text === undefined ? undefined : { text, sha256: sha256(text) };
+    read: async (key, version) => {
+      const found = version
+        ? objects.history.find((one) => one.key === key && one.version === version)?.text
+        : objects.get(key);
+      return found === undefined ? undefined : { text: found, etag: sha256(found) };
     },
     write: async (key, text) => {
       objects.set(key, text);
+    },
+    replace: async (key, text, etag) => {
+      const now = objects.get(key);
+      if (now === undefined || sha256(now) !== etag) return 'changed';
+      objects.set(key, text);
+      return 'replaced';
+    },
+    versions: async (prefix) =>
+      objects.history
+        .filter(({ key }) => key.startsWith(prefix))
+        .map(
+          ({ key, version, text }): StoredVersion => ({
+            key,
+            version,
+            isLatest: objects.latest(key)?.version === version,
+            isMarker: text === undefined,
+          }),
+        )
+        .reverse(),
+    removeVersion: async ({ key, version }) => {
+      if (version) objects.removeVersion(key, version);
+      else objects.delete(key);
     },
     look: async ({ key }) => {
       const text = objects.get(key);

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { BackupRecord, ChainHead, ChainRecord, CommandRecord, Lease, RunRecord } from '#core/catalog-records.ts';
 import type { ClusterConfig } from '#core/cluster-config.ts';
 import type { ClusterId, RunId } from '#core/ids.ts';
@@ -54,6 +55,11 @@ export const inMemoryCatalog = (): Catalog => {
     return next;
   };
 
+  const runsOf = (cluster: ClusterId): readonly RunRecord[] =>
+    [...runs.values()]
+      .filter((it) => it.cluster === cluster)
+      .sort((a, b) => byText(b.startedAt, a.startedAt) || byText(b.run, a.run));
+
   const done = (run: RunRecord | undefined): TransitionOutcome => (run ? { kind: 'done', run } : { kind: 'unknown' });
 
   return {
@@ -102,6 +108,19 @@ export const inMemoryCatalog = (): Catalog => {
         if (opens) chains.set(`${cluster}/${opens.chain}`, opens);
         return 'appended';
       },
+      rewrap: async (cluster, chain, from, to) => {
+        const current = chains.get(`${cluster}/${chain}`);
+        if (!current || !isDeepStrictEqual(current.keys, from)) return false;
+        chains.set(`${cluster}/${chain}`, { ...current, keys: to });
+        return true;
+      },
+      shred: async ({ cluster, chain, shredded, lease }) => {
+        const [current, held, head] = [chains.get(`${cluster}/${chain}`), leases.get(cluster), heads.get(cluster)];
+        if (!current || held?.token !== lease?.token || held?.held !== lease?.held) return false;
+        chains.set(`${cluster}/${chain}`, { ...current, keys: { shredded } });
+        if (head?.chain === chain) heads.set(cluster, { ...head, shredded });
+        return true;
+      },
     },
     runs: {
       plan: async (record) => {
@@ -116,14 +135,11 @@ export const inMemoryCatalog = (): Catalog => {
         return done(change(run, { ...changes, state: runTransitions[transition].to }));
       },
       setGrants: async (run, grants) => {
-        change(run, { grants });
+        change(run, { grants, lent: null });
       },
       get: async (run) => runs.get(run),
-      list: async (cluster, limit) =>
-        [...runs.values()]
-          .filter((it) => it.cluster === cluster)
-          .sort((a, b) => byText(b.startedAt, a.startedAt) || byText(b.run, a.run))
-          .slice(0, limit),
+      list: async (cluster, limit) => runsOf(cluster).slice(0, limit),
+      all: async (cluster) => runsOf(cluster),
       linkCommand: async (record) => {
         const current = runs.get(record.run);
         if (current && !mayStart('ask', current)) return { kind: 'refused', run: current };

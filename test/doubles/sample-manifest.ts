@@ -5,7 +5,7 @@ import { clusterIdSchema, instanceIdSchema, newBackupId, newChainId, runIdSchema
 import { lsn } from '#core/lsn.ts';
 import { encodeManifest, type Manifest, manifestDigestInput } from '#core/manifest.ts';
 import { type BackupAddress, dataKeyOf, engineLogKey, inventoryKey, manifestKey } from '#core/object-keys.ts';
-import { encryptionContext } from '#core/wrapped-key.ts';
+import { encryptionContext, type WrappedKey } from '#core/wrapped-key.ts';
 import { DATA_KEY } from './fake-keys.ts';
 
 export const sha256Of = (text: string): string => createHash('sha256').update(text).digest('hex');
@@ -40,6 +40,13 @@ const storedObject = (at: BackupAddress, key: string) => {
   const text = sampleObjects(at).get(key) ?? '';
   return { key, bytes: Buffer.byteLength(text), sha256: sha256Of(text) };
 };
+
+/** The data key of the chain at `at`, wrapped. */
+export const sampleKey = (at: Pick<BackupAddress, 'cluster' | 'chain'>): WrappedKey => ({
+  kmsKey: DATA_KEY,
+  ciphertext: Buffer.from(`key of ${at.chain}`).toString('base64'),
+  context: encryptionContext(at.cluster, at.chain, 'backup-data'),
+});
 
 export const FIRST_LSN = 1_634_712_345n;
 const LSN_STEP = 1000n;
@@ -78,13 +85,7 @@ export const sampleManifest = (
     },
     checkpoints: { type: at.seq === 0 ? 'full-backuped' : 'incremental', fromLsn, toLsn, lastLsn: toLsn },
     canary: { backup: at.backup, writtenAt: '2026-11-22T05:12:11Z' },
-    keys: {
-      data: {
-        kmsKey: DATA_KEY,
-        ciphertext: Buffer.from(`key of ${at.chain}`).toString('base64'),
-        context: encryptionContext(at.cluster, at.chain, 'backup-data'),
-      },
-    },
+    keys: { data: sampleKey(at) },
     stream: {
       format: 'xbstream',
       compression: 'zstd',

@@ -5,6 +5,7 @@ import { type RunId, runIdSchema } from '#core/ids.ts';
 import type { Manifest } from '#core/manifest.ts';
 import type { BackupAddress } from '#core/object-keys.ts';
 import type { Random } from '#core/ports/random.ts';
+import { chainKeysSchema } from '#core/wrapped-key.ts';
 import { askHost } from '#functions/ask-host/ask-host.ts';
 import { type PlannedBackup, planBackup, plannedBackupSchema } from '#functions/plan-backup/plan-backup.ts';
 import { recordBackup } from '#functions/record-backup/record-backup.ts';
@@ -18,7 +19,14 @@ import { fakeSchedules } from '../doubles/fake-schedules.ts';
 import { inMemoryBucket } from '../doubles/in-memory-bucket.ts';
 import { type Catalog, inMemoryCatalog } from '../doubles/in-memory-catalog.ts';
 import { recordedLog } from '../doubles/recorded-log.ts';
-import { type SampleBackup, SHOP, sampleBackup, sampleCluster, sampleObjects } from '../doubles/sample-manifest.ts';
+import {
+  type SampleBackup,
+  SHOP,
+  sampleBackup,
+  sampleCluster,
+  sampleManifest,
+  sampleObjects,
+} from '../doubles/sample-manifest.ts';
 
 export const runId = (name: string): RunId => runIdSchema.parse(name);
 
@@ -80,7 +88,13 @@ export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) =
       attempt: 1,
       ...input,
     });
-    return { ...planned, decoded: plannedBackupSchema.parse(planned.instruction) };
+    const lent = (await deps.runs.get(runId(run)))?.lent;
+    if (!lent) throw new Error(`run ${run} was lent no keys`);
+    const { keys, grantToken } = lent;
+    return {
+      ...planned,
+      decoded: { ...plannedBackupSchema.parse(planned.instruction), keys: { ...keys, grantToken } },
+    };
   };
 
   const ask = async (run: string, planned: PlannedBackup): Promise<void> => {
@@ -102,7 +116,8 @@ export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) =
       fencingToken: instruction.fencingToken,
       host: instruction.host,
       reason: instruction.reason,
-      keys: { data: instruction.keys.data },
+      keys: chainKeysSchema.parse(instruction.keys),
+      ...encryptedAs(instruction),
       ...facts,
     });
     deps.repository.objects.set(backup.key, backup.text);
@@ -147,6 +162,28 @@ export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) =
 };
 
 export type ControlPlaneUnderTest = Awaited<ReturnType<typeof controlPlaneUnderTest>>;
+
+/** What the agent says of how it encrypted, and what it put into escrow. */
+const encryptedAs = (instruction: Omit<BackupInstruction, 'taskToken'>): Pick<Manifest, 'stream' | 'keyring'> => {
+  const { encryption, tablespaceEncryption } = instruction;
+  const { stream, inventory } = sampleManifest(addressOf(instruction));
+  return {
+    stream: {
+      ...stream,
+      encryption: encryption.mode,
+      ...(encryption.mode !== 'sealed' && { algorithm: encryption.algorithm }),
+    },
+    ...(tablespaceEncryption && {
+      keyring: {
+        kind: tablespaceEncryption.kind,
+        object: inventory,
+        fingerprint: 'b'.repeat(64),
+        keyIds: [],
+        transition: 'transition' in tablespaceEncryption ? tablespaceEncryption.transition : 'none',
+      },
+    }),
+  };
+};
 
 export const addressOf = ({ cluster, chain, seq, backup }: BackupAddress): BackupAddress => ({
   cluster,

@@ -13,7 +13,9 @@ const names = [
   'query-catalog',
   'record-backup',
   'report-command-end',
+  'rewrap-keys',
   'settle-run',
+  'shred-keys',
 ];
 
 const environment = {
@@ -21,6 +23,7 @@ const environment = {
   TABLE_NAME: 'catalog',
   BUCKET_NAME: 'repository',
   DATA_KEY_ARN: 'arn:aws:kms:us-east-1:111122223333:key/1',
+  OTHER_KEY_ARNS: '',
   RUN_AGENT_DOCUMENT: 'redoubt-run-agent',
   BACKUP_STATE_MACHINE_ARN: 'arn:aws:states:us-east-1:111122223333:stateMachine:backup',
   SCHEDULE_GROUP: 'redoubt',

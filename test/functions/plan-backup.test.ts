@@ -4,7 +4,7 @@ import { chainIdSchema } from '#core/ids.ts';
 import type { Manifest } from '#core/manifest.ts';
 import { backupPrefix, manifestKey } from '#core/object-keys.ts';
 import { planBackupInputSchema } from '#functions/plan-backup/plan-backup.ts';
-import { HOST, ROLE, SHOP, sampleBackup, sampleCluster } from '../doubles/sample-manifest.ts';
+import { HOST, ROLE, SHOP, sampleBackup, sampleCluster, sampleKey } from '../doubles/sample-manifest.ts';
 import {
   addressOf,
   type ControlPlaneUnderTest,
@@ -26,7 +26,9 @@ describe('planning a backup', () => {
     expect(decoded).toMatchObject({ kind: 'backup', seq: 0, host: HOST, fencingToken: 1, attempt: 1 });
     expect(decoded.parent).toBeUndefined();
     expect(decoded.keys.data.context).toEqual({ cluster: SHOP, chain: decoded.chain, purpose: 'backup-data' });
-    expect([...world.keys.grants.values()]).toEqual([{ key: decoded.keys.data, role: ROLE, name: 'redoubt-run-1-1' }]);
+    expect([...world.keys.grants.values()]).toEqual([
+      { keys: { data: decoded.keys.data }, role: ROLE, name: 'redoubt-run-1-1' },
+    ]);
     expect(agentDirectory).toBe('/opt/redoubt');
     expect(heartbeatSeconds).toBe(60);
   });
@@ -52,7 +54,7 @@ describe('planning a backup', () => {
       expectedBytes: 0,
       parent: { backup: full.manifest.backup, manifestSha256: full.sha256, toLsn: full.manifest.checkpoints.toLsn },
     });
-    expect(decoded.keys.data).toEqual(full.manifest.keys.data);
+    expect(decoded.keys).toMatchObject(full.manifest.keys);
   });
 
   it('carries LSNs as decimal strings', async () => {
@@ -211,9 +213,7 @@ describe('planning a backup', () => {
       ['the objects of another backup', ({ segments }: Manifest) => ({ segments })],
       [
         'the key of another chain',
-        ({ keys: { data } }: Manifest) => ({
-          keys: { data: { ...data, context: { ...data.context, chain: OTHER_CHAIN } } },
-        }),
+        ({ cluster }: Manifest) => ({ keys: { data: sampleKey({ cluster, chain: OTHER_CHAIN }) } }),
       ],
     ])('does not adopt a manifest that names %s', async (_, foreign) => {
       const full = await world.backUp('run-1');

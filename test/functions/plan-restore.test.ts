@@ -51,7 +51,7 @@ describe('planning a restore', () => {
     const planned = await plan({ target: { instance: SPARE, mode: 'prepare-only', directory: '/srv/restored' } });
     const [chain] = (await world.chains.all(SHOP)).chains;
     expect([...world.keys.grants.values()]).toEqual([
-      { key: chain?.keys.data, role: SPARE_ROLE, name: 'redoubt-restore-1-1' },
+      { keys: chain?.keys, role: SPARE_ROLE, name: 'redoubt-restore-1-1' },
     ]);
     expect(planned.agentDirectory).toBe('/srv/redoubt');
     expect(await world.runs.get(runId('restore-1'))).toMatchObject({

@@ -9,7 +9,9 @@ import { loadConfig as loadPlanRestore } from '#functions/plan-restore/config.ts
 import { loadConfig as loadQueryCatalog } from '#functions/query-catalog/config.ts';
 import { loadConfig as loadRecordBackup } from '#functions/record-backup/config.ts';
 import { loadConfig as loadReportCommandEnd } from '#functions/report-command-end/config.ts';
+import { loadConfig as loadRewrapKeys } from '#functions/rewrap-keys/config.ts';
 import { loadConfig as loadSettleRun } from '#functions/settle-run/config.ts';
+import { loadConfig as loadShredKeys } from '#functions/shred-keys/config.ts';
 import { SYNTH_MILLISECONDS, synthesize } from './synthesize.ts';
 
 const loaders = {
@@ -21,6 +23,8 @@ const loaders = {
   'report-command-end': loadReportCommandEnd,
   'apply-cluster': loadApplyCluster,
   'query-catalog': loadQueryCatalog,
+  'rewrap-keys': loadRewrapKeys,
+  'shred-keys': loadShredKeys,
 } as const;
 const folders = Object.keys(loaders) as (keyof typeof loaders)[];
 

@@ -13,6 +13,8 @@ const folders = [
   'report-command-end',
   'apply-cluster',
   'query-catalog',
+  'rewrap-keys',
+  'shred-keys',
 ] as const;
 
 let template: Template;
@@ -22,6 +24,13 @@ beforeAll(async () => {
   ({ controlPlane: template } = await synthesize());
   permissions = Object.fromEntries(folders.map((folder) => [folder, statementsOf(template, folder)])) as never;
 }, SYNTH_MILLISECONDS);
+
+const roleOf = (folder: string) => {
+  const fn = Object.values(template.findResources('AWS::Lambda::Function')).find(
+    ({ Properties }) => Properties.FunctionName === `redoubt-${folder}`,
+  );
+  return template.findResources('AWS::IAM::Role')[fn?.Properties.Role['Fn::GetAtt'][0]];
+};
 
 const mayDo = (action: string) => folders.filter((folder) => allowing(permissions[folder], action).length > 0);
 
@@ -50,16 +59,14 @@ describe('the functions', () => {
   it.each(folders)('%s may not decrypt anything or see a plaintext key', (folder) => {
     const actions = permissions[folder].flatMap(({ Action }) => listOf(Action));
     expect(
-      actions.filter((action) => /^kms:(Decrypt|ReEncrypt.*|GenerateDataKey|GenerateRandom)$/.test(action)),
+      actions.filter((action) =>
+        /^kms:(Decrypt|Encrypt|DeriveSharedSecret|GenerateDataKey|GenerateDataKeyPair|GenerateRandom)$/.test(action),
+      ),
     ).toEqual([]);
   });
 
   it.each(folders)('%s has the tag that lets a function of the control plane clean up', (folder) => {
-    const fn = Object.values(template.findResources('AWS::Lambda::Function')).find(
-      ({ Properties }) => Properties.FunctionName === `redoubt-${folder}`,
-    );
-    const role = template.findResources('AWS::IAM::Role')[fn?.Properties.Role['Fn::GetAtt'][0]];
-    expect(role?.Properties.Tags).toContainEqual({ Key: 'redoubt-control-plane', Value: 'redoubt' });
+    expect(roleOf(folder)?.Properties.Tags).toContainEqual({ Key: 'redoubt-control-plane', Value: 'redoubt' });
   });
 });
 
@@ -78,7 +85,7 @@ describe('keys', () => {
     ]);
   });
 
-  it('are lent by the plans only: to decrypt and nothing else, for one encryption context, to a role', () => {
+  it('are lent by the plans only: to decrypt and nothing else, for one chain, to a role', () => {
     expect(mayDo('kms:CreateGrant')).toEqual(['plan-backup', 'plan-restore']);
     for (const folder of ['plan-backup', 'plan-restore'] as const) {
       expect(allowing(permissions[folder], 'kms:CreateGrant')).toEqual([
@@ -87,13 +94,51 @@ describe('keys', () => {
           Resource: expect.stringMatching(/^<DataKey/),
           Condition: {
             'ForAllValues:StringEquals': { 'kms:GrantOperations': ['Decrypt'] },
-            Null: { 'kms:GrantOperations': 'false' },
-            StringEquals: { 'kms:GrantConstraintType': 'EncryptionContextEquals' },
+            Null: {
+              'kms:GrantOperations': 'false',
+              'kms:EncryptionContext:cluster': 'false',
+              'kms:EncryptionContext:chain': 'false',
+            },
+            StringEquals: { 'kms:GrantConstraintType': 'EncryptionContextSubset' },
             ArnLike: { 'kms:GranteePrincipal': 'arn:<AWS::Partition>:iam::<AWS::AccountId>:role/*' },
           },
         }),
       ]);
     }
+  });
+});
+
+describe('keys that move', () => {
+  const otherKey = 'arn:aws:kms:us-east-1:444455556666:key/mrk-1';
+
+  it('are wrapped anew by rewrap-keys only, in the context of a chain', () => {
+    for (const action of ['kms:ReEncryptFrom', 'kms:ReEncryptTo']) {
+      expect(mayDo(action)).toEqual(['rewrap-keys']);
+      expect(allowing(permissions['rewrap-keys'], action)).toEqual([
+        expect.objectContaining({
+          Resource: expect.stringMatching(/^<DataKey/),
+          Condition: expect.objectContaining({
+            'ForAllValues:StringEquals': { 'kms:EncryptionContextKeys': ['cluster', 'chain', 'purpose'] },
+          }),
+        }),
+      ]);
+    }
+  });
+
+  it('go to the keys that the deployment names, and are lent and taken back under those too', async () => {
+    const { controlPlane } = await synthesize({ otherKeys: [otherKey] });
+    for (const [folder, action] of [
+      ['rewrap-keys', 'kms:ReEncryptTo'],
+      ['plan-backup', 'kms:CreateGrant'],
+      ['plan-restore', 'kms:CreateGrant'],
+      ['settle-run', 'kms:RevokeGrant'],
+      ['shred-keys', 'kms:RevokeGrant'],
+    ] as const) {
+      const [statement] = allowing(statementsOf(controlPlane, folder), action);
+      expect(listOf(statement?.Resource).toSorted(), folder).toEqual([expect.stringMatching(/^<DataKey/), otherKey]);
+    }
+    const [making] = allowing(statementsOf(controlPlane, 'plan-backup'), 'kms:GenerateDataKeyWithoutPlaintext');
+    expect(making?.Resource).toMatch(/^<DataKey/);
   });
 });
 
@@ -123,22 +168,40 @@ describe('hosts', () => {
 });
 
 describe('the repository', () => {
-  it('is written to by ask-host only, and there to instructions only', () => {
-    expect(mayDo('s3:PutObject')).toEqual(['ask-host']);
-    const [statement] = allowing(permissions['ask-host'], 's3:PutObject');
-    expect(statement?.Resource).toMatch(/^<Repository.*>\/runs\/\*\/instruction-\*\.json$/);
+  const resourcesOf = (folder: (typeof folders)[number], action: string) =>
+    allowing(permissions[folder], action).flatMap(({ Resource }) => listOf(Resource));
+  const manifests = expect.stringMatching(/^<Repository.*>\/clusters\/\*\/manifest\.json$/);
+  const instructions = expect.stringMatching(/^<Repository.*>\/runs\/\*\/instruction-\*\.json$/);
+
+  it('is written to by ask-host, instructions only, and by those who change keys, manifests only', () => {
+    expect(mayDo('s3:PutObject')).toEqual(['ask-host', 'rewrap-keys', 'shred-keys']);
+    expect(resourcesOf('ask-host', 's3:PutObject')).toEqual([instructions]);
+    for (const folder of ['rewrap-keys', 'shred-keys'] as const)
+      expect(resourcesOf(folder, 's3:PutObject')).toEqual([manifests]);
   });
 
-  it('is cleared up by those who may find left-overs, below clusters/ only', () => {
-    expect(mayDo('s3:DeleteObject')).toEqual(['plan-backup', 'settle-run']);
+  it('is cleared up by those who may find left-overs, below clusters/ only, and where keys are shredded', () => {
+    expect(mayDo('s3:DeleteObject')).toEqual(['plan-backup', 'settle-run', 'shred-keys']);
     for (const folder of ['plan-backup', 'settle-run'] as const) {
-      for (const { Resource } of allowing(permissions[folder], 's3:DeleteObject'))
-        expect(Resource).toMatch(/^<Repository.*>\/clusters\/\*$/);
+      for (const resource of resourcesOf(folder, 's3:DeleteObject'))
+        expect(resource).toMatch(/^<Repository.*>\/clusters\/\*$/);
     }
+    expect(resourcesOf('shred-keys', 's3:DeleteObject')).toEqual([manifests, instructions]);
   });
 
-  it('loses no version to anybody', () => {
-    expect(mayDo('s3:DeleteObjectVersion')).toEqual([]);
+  it('loses versions to shred-keys only: of manifests and instructions', () => {
+    expect(mayDo('s3:DeleteObjectVersion')).toEqual(['shred-keys']);
+    expect(resourcesOf('shred-keys', 's3:DeleteObjectVersion')).toEqual([manifests, instructions]);
+  });
+
+  it('tells by tags who changes keys and who shreds them', () => {
+    const tagged = (key: string) =>
+      folders.filter((folder) => {
+        const tags = roleOf(folder)?.Properties.Tags as readonly { readonly Key: string; readonly Value: string }[];
+        return tags.some((tag) => tag.Key === key && tag.Value === 'redoubt');
+      });
+    expect(tagged('redoubt-keys')).toEqual(['rewrap-keys', 'shred-keys']);
+    expect(tagged('redoubt-shred')).toEqual(['shred-keys']);
   });
 });
 

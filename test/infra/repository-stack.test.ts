@@ -16,14 +16,6 @@ const repositoryBucket = (from = template) => {
   return { id, bucket: from.findResources('AWS::S3::Bucket')[id] as { Properties: Record<string, unknown> } };
 };
 
-const bucketStatement = (sid: string) => {
-  const { id } = repositoryBucket();
-  const policy = Object.values(template.findResources('AWS::S3::BucketPolicy')).find(
-    ({ Properties }) => Properties.Bucket.Ref === id,
-  );
-  return policy?.Properties.PolicyDocument.Statement.find(({ Sid }: { Sid?: string }) => Sid === sid);
-};
-
 describe('the stack of the repository', () => {
   it('keeps everything that holds data when the stack is deleted', () => {
     for (const type of ['AWS::S3::Bucket', 'AWS::DynamoDB::Table', 'AWS::KMS::Key']) {
@@ -92,33 +84,6 @@ describe('the repository bucket', () => {
     });
   });
 
-  it('denies everybody to make an object of a backup without If-None-Match, but not to upload its parts', () => {
-    const statement = bucketStatement('NobodyReplacesABackup');
-    expect(statement).toMatchObject({
-      Effect: 'Deny',
-      Principal: { AWS: '*' },
-      Action: 's3:PutObject',
-      Condition: { Null: { 's3:if-none-match': 'true' }, Bool: { 's3:ObjectCreationOperation': 'true' } },
-    });
-    expect(JSON.stringify(statement.Resource)).toContain('/clusters/*');
-  });
-
-  it('denies everybody but the control plane to remove an object', () => {
-    expect(bucketStatement('OnlyTheControlPlaneRemoves')).toMatchObject({
-      Effect: 'Deny',
-      Principal: { AWS: '*' },
-      Action: 's3:DeleteObject',
-      Condition: { StringNotEquals: { 'aws:PrincipalTag/redoubt-control-plane': 'redoubt' } },
-    });
-  });
-
-  it('denies everybody, the control plane too, to remove a version', () => {
-    const statement = bucketStatement('NobodyRemovesAVersion');
-    expect(statement).toMatchObject({ Effect: 'Deny', Principal: { AWS: '*' } });
-    expect(statement.Action).toContain('s3:DeleteObjectVersion');
-    expect(statement.Condition).toBeUndefined();
-  });
-
   it('has Object Lock where it is configured, and only there', async () => {
     expect(repositoryBucket().bucket.Properties.ObjectLockEnabled).toBeUndefined();
     const { repository } = await synthesize({ objectLock: { mode: 'compliance', days: 35 } });
@@ -150,9 +115,10 @@ describe('the key that wraps the data keys', () => {
     expect(JSON.stringify(key?.Properties.KeyPolicy.Statement[0].Principal)).toContain(':root');
   });
 
-  it('is a multi-Region key where that is configured', async () => {
+  it('is a multi-Region key where that is configured, with an alias that a replica can have too', async () => {
     template.hasResourceProperties('AWS::KMS::Key', { MultiRegion: false });
     const { repository } = await synthesize({ multiRegionKey: true });
-    repository.hasResourceProperties('AWS::KMS::Key', { MultiRegion: true });
+    repository.hasResourceProperties('AWS::KMS::Key', { MultiRegion: true, EnableKeyRotation: true });
+    repository.hasResourceProperties('AWS::KMS::Alias', { AliasName: 'alias/redoubt/data-key' });
   });
 });
