@@ -19,6 +19,8 @@ const SUM_AT = KEYS_AT + 2 * KEY_BYTES;
 export interface MasterKeys {
   readonly size: number;
   get(name: string): Buffer | undefined;
+  /** The key of a tablespace itself, where something else than a master key gives it. */
+  direct?(space: number): TablespaceKey | undefined;
 }
 
 export const masterKeyName = (uuid: string, id: number): string => `INNODBKey-${uuid}-${id}`;
@@ -57,7 +59,9 @@ export type Unwrapped =
   /** A key of that name, but other bytes. */
   | { readonly kind: 'other-key' };
 
-export const unwrapKey = (info: Buffer, masters: MasterKeys): Unwrapped => {
+export const unwrapKey = (info: Buffer, masters: MasterKeys, space: number): Unwrapped => {
+  const direct = masters.direct?.(space);
+  if (direct) return { kind: 'key', key: direct };
   if (!isInfo(info)) return { kind: 'unknown' };
   if (masters.size === 0) return { kind: 'no-keyring' };
   const { uuid, id } = infoMaster(info);

@@ -17,10 +17,21 @@ export interface HeapRow {
   value: Buffer;
 }
 
+/** The live rows of a page; none in a page that is not one of a heap. */
+export function* rowsInPage(page: Buffer): Generator<{ readonly offset: number; readonly value: Buffer }> {
+  if (pageType(page) !== INDEX_TYPE) return;
+  const used = page.readUInt16BE(USED);
+  for (let offset = ROWS; offset < used; ) {
+    const length = page.readUInt16BE(offset);
+    const bytes = length & ~DELETED;
+    if ((length & DELETED) === 0) yield { offset, value: Buffer.from(page.subarray(offset + 2, offset + 2 + bytes)) };
+    offset += 2 + bytes;
+  }
+}
+
 export class Heap {
   readonly #store: PageStore;
   readonly #space: number;
-  readonly #first: number;
   readonly #rows = new Set<HeapRow>();
   #last: number;
 
@@ -28,7 +39,6 @@ export class Heap {
   constructor(store: PageStore, space: number, first: number) {
     this.#store = store;
     this.#space = space;
-    this.#first = first;
     this.#last = first;
     const pages = store.tablespaces.get(space)?.pages ?? 0;
     const known = Math.max(pages, tablespacePages(store.page(space, 0)));
@@ -70,20 +80,8 @@ export class Heap {
 
   #load(number: number): void {
     const page = this.#store.page(this.#space, number);
-    if (pageType(page) !== INDEX_TYPE) return;
-    this.#last = Math.max(this.#last, number);
-    const used = page.readUInt16BE(USED);
-    for (let offset = ROWS; offset < used; ) {
-      const length = page.readUInt16BE(offset);
-      const bytes = length & ~DELETED;
-      if ((length & DELETED) === 0)
-        this.#rows.add({
-          page: number,
-          offset,
-          value: Buffer.from(page.subarray(offset + 2, offset + 2 + bytes)),
-        });
-      offset += 2 + bytes;
-    }
+    if (pageType(page) === INDEX_TYPE) this.#last = Math.max(this.#last, number);
+    for (const { offset, value } of rowsInPage(page)) this.#rows.add({ page: number, offset, value });
   }
 
   #pageWithRoom(mtr: MiniTransaction, bytes: number): Buffer {
@@ -102,9 +100,5 @@ export class Heap {
     if (number >= tablespacePages(this.#store.page(this.#space, 0)))
       setTablespacePages(mtr.page(this.#space, 0), number + 1);
     return page;
-  }
-
-  get firstPage(): number {
-    return this.#first;
   }
 }

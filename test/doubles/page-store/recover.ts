@@ -53,7 +53,7 @@ export const recover = (tablespaces: Tablespaces, scan: Scan, events: RecoveryEv
         pending.delete(record.space);
       } else if (record.kind === 'write') {
         if (record.offset === INFO_AT && record.page === 0 && isInfo(record.data)) {
-          const unwrapped = unwrapKey(record.data, tablespaces.masters);
+          const unwrapped = unwrapKey(record.data, tablespaces.masters, record.space);
           if (unwrapped.kind !== 'key') {
             events.corruptRecord(record.space, start);
             return { kind: 'corrupt', upTo: start };

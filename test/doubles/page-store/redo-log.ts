@@ -82,6 +82,21 @@ export class RedoLog {
     );
   }
 
+  /** Begins a new log in files that have their size already. */
+  static format(directory: string, options: { readonly files: number; readonly lsn: number }): RedoLog {
+    const files = Array.from({ length: options.files }, (_, index) =>
+      openSync(join(directory, logFileName(index)), 'r+'),
+    );
+    writeSync(files[0] as number, logHeader(options.lsn, 'MySQL 5.7.13'), 0, BLOCK, 0);
+    return new RedoLog(
+      files,
+      blockStart(options.lsn),
+      { number: 0, lsn: options.lsn },
+      options.lsn,
+      newBlock(options.lsn),
+    );
+  }
+
   /** The files that are there, to be read only until `continueAt`; `undefined` where there are none. */
   static open(directory: string, mode: 'r' | 'r+' = 'r+'): RedoLog | undefined {
     const paths: string[] = [];

@@ -47,7 +47,7 @@ export class Tablespace {
     readSync(file, first, 0, PAGE_SIZE, 0);
     if ((tablespaceFlags(first) & ENCRYPTED_FLAG) === 0)
       return { kind: 'opened', tablespace: new Tablespace(path, pageSpace(first), file, undefined) };
-    const unwrapped = unwrapKey(infoOfPage(first), masters);
+    const unwrapped = unwrapKey(infoOfPage(first), masters, pageSpace(first));
     if (unwrapped.kind !== 'key') {
       closeSync(file);
       return { kind: 'not-decryptable', why: unwrapped.kind, space: pageSpace(first) };
@@ -66,6 +66,12 @@ export class Tablespace {
 
   useKey(key: TablespaceKey): void {
     this.#key = key;
+  }
+
+  get flags(): number {
+    const page = Buffer.alloc(PAGE_SIZE);
+    readSync(this.#file, page, 0, PAGE_SIZE, 0);
+    return tablespaceFlags(page);
   }
 
   get key(): TablespaceKey | undefined {

@@ -11,6 +11,13 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { POSITION_PAGE, writePosition } from '../../../page-store/binlog-position.ts';
+import {
+  type DictionaryEntry,
+  decodeEntry,
+  encodeEntry,
+  FIRST_DICTIONARY_PAGE,
+  isEncrypted,
+} from '../../../page-store/dictionary.ts';
 import { infoMaster, infoOfPage, wrapKey } from '../../../page-store/encryption-info.ts';
 import { Heap, type HeapRow } from '../../../page-store/heap.ts';
 import { ENCRYPTED_FLAG, headerPage, PLAIN_FLAGS, type TablespaceKey } from '../../../page-store/page.ts';
@@ -21,24 +28,12 @@ import type { MasterKeyring } from './master-keyring.ts';
 import type { ColumnDefinition, TableDefinition } from './sql-parser.ts';
 import { fileRows, heapRows, Table } from './table.ts';
 
-/** Where the dictionary begins in the system tablespace. */
-const FIRST_DICTIONARY_PAGE = 8;
-
-export interface DictionaryEntry {
-  /** `app/enc`. */
-  readonly name: string;
-  readonly space: number;
-  readonly flags: number;
-}
-
 interface StoredEntry {
   entry: DictionaryEntry;
   row: HeapRow;
 }
 
 const key = (database: string, table: string): string => `${database}/${table}`;
-
-export const isEncrypted = (entry: DictionaryEntry): boolean => (entry.flags & ENCRYPTED_FLAG) !== 0;
 
 const noSuchTable = (database: string, table: string): SqlError =>
   new SqlError(1146, '42S02', `Table '${database}.${table}' doesn't exist`);
@@ -72,7 +67,7 @@ export class Database {
     this.#uuid = uuid;
     this.#dictionary = new Heap(store, 0, FIRST_DICTIONARY_PAGE);
     for (const row of this.#dictionary.rows()) {
-      const entry = JSON.parse(row.value.toString()) as DictionaryEntry;
+      const entry = decodeEntry(row.value);
       this.#nextSpace = Math.max(this.#nextSpace, entry.space + 1);
       // The highest space ever used is remembered by an entry without a name.
       if (entry.name !== '') this.#entries.set(entry.name, { entry, row });
@@ -222,7 +217,7 @@ export class Database {
     this.store.transact((mtr) => {
       mtr.records.push({ kind: 'rename', space: stored.entry.space, from: oldName, to: newName });
       const entry = { ...stored.entry, name: newName };
-      const row = this.#dictionary.replace(mtr, stored.row, Buffer.from(JSON.stringify(entry)));
+      const row = this.#dictionary.replace(mtr, stored.row, encodeEntry(entry));
       this.#entries.delete(oldName);
       this.#entries.set(newName, { entry, row });
     });
@@ -295,7 +290,7 @@ export class Database {
         mtr.writeInfo(space, wrapKey(wrapping, master.key, this.#uuid, master.id));
       }
       const entry: DictionaryEntry = { name, space, flags };
-      const row = this.#dictionary.insert(mtr, Buffer.from(JSON.stringify(entry)));
+      const row = this.#dictionary.insert(mtr, encodeEntry(entry));
       this.#entries.set(name, { entry, row });
     });
   }
@@ -307,7 +302,7 @@ export class Database {
       mtr.records.push({ kind: 'delete', space: stored.entry.space, name });
       this.#dictionary.remove(mtr, stored.row);
       // No space is ever used twice.
-      this.#dictionary.insert(mtr, Buffer.from(JSON.stringify({ name: '', space: stored.entry.space, flags: 0 })));
+      this.#dictionary.insert(mtr, encodeEntry({ name: '', space: stored.entry.space, flags: 0 }));
     });
     this.#entries.delete(name);
     this.store.forget(stored.entry.space);

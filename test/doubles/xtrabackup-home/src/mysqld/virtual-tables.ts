@@ -1,7 +1,8 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { isEncrypted } from '../../../page-store/dictionary.ts';
 import type { Value } from '../wire/server-session.ts';
-import { isEncrypted, isInnodb, wantsEncryption } from './database.ts';
+import { isInnodb, wantsEncryption } from './database.ts';
 import type { Relation } from './run-select.ts';
 import type { Server } from './server.ts';
 
