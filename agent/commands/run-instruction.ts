@@ -12,7 +12,7 @@ import {
 import { asRedoubtError, errorKind, RedoubtError } from '#core/errors.ts';
 import { instructionKey, progressKey } from '#core/object-keys.ts';
 import type { Cancellation } from '../control/cancellation.ts';
-import { keepBeating } from '../control/heartbeat.ts';
+import { confirmAwaited, keepBeating } from '../control/heartbeat.ts';
 import { HostLock } from '../control/host-lock.ts';
 import { ProgressWriter } from '../control/progress.ts';
 import type { Hearing, Task } from '../control/task.ts';
@@ -124,20 +124,15 @@ const exitAfter = (heard: Hearing, log: Log): number => {
 const perform = async (instruction: Instruction, task: Task, world: World): Promise<Answer> => {
   const { cancellation, log, now } = world;
   const { signal } = cancellation;
-  const confirm = async (): Promise<void> => {
-    const beat = await task.heartbeat(
-      AbortSignal.any([signal, AbortSignal.timeout(instruction.heartbeatSeconds * 1000)]),
-    );
-    signal.throwIfAborted();
-    if (beat === 'gone') throw new RedoubtError('RunCancelled', 'the workflow does not wait for this run any more');
-  };
+  const { heartbeatSeconds } = instruction;
+  const confirm = (): Promise<void> => confirmAwaited({ task, heartbeatSeconds, signal });
   // An instruction that was sent before, or that comes late, must do nothing.
   await confirm();
   using _lock = HostLock.take(world.lockDirectory, `${instruction.cluster}.${instruction.host}`);
   const over = new AbortController();
   const beating = keepBeating({
     task,
-    heartbeatSeconds: instruction.heartbeatSeconds,
+    heartbeatSeconds,
     signal: over.signal,
     onLost: (error) => cancellation.cancel(error),
   });

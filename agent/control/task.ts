@@ -10,6 +10,7 @@ export type Hearing = 'heard' | 'gone' | 'unheard';
 
 /** The one who asked, behind a task token. Nothing here throws. */
 export interface Task {
+  /** Settles with the signal at the latest. */
   heartbeat(signal: AbortSignal): Promise<Hearing>;
   succeed(output: string): Promise<Hearing>;
   fail(error: string, cause: string): Promise<Hearing>;
@@ -26,6 +27,15 @@ const hearing = async (work: Promise<unknown>): Promise<Hearing> => {
   }
 };
 
+/** Whatever the client waits for, credentials included. */
+const unlessAborted = (work: Promise<Hearing>, signal: AbortSignal): Promise<Hearing> =>
+  new Promise((resolve) => {
+    const stop = (): void => resolve('unheard');
+    if (signal.aborted) return stop();
+    signal.addEventListener('abort', stop, { once: true });
+    void work.then(resolve).finally(() => signal.removeEventListener('abort', stop));
+  });
+
 /** A heartbeat that is late is as good as none: few tries. An answer is worth waiting for. */
 export const createSfnClients = (): { readonly beating: SFNClient; readonly answering: SFNClient } => ({
   beating: new SFNClient({ maxAttempts: 2, requestHandler: { connectionTimeout: 5_000, socketTimeout: 10_000 } }),
@@ -34,7 +44,10 @@ export const createSfnClients = (): { readonly beating: SFNClient; readonly answ
 
 export const sfnTask = (clients: ReturnType<typeof createSfnClients>, taskToken: string): Task => ({
   heartbeat: (signal) =>
-    hearing(clients.beating.send(new SendTaskHeartbeatCommand({ taskToken }), { abortSignal: signal })),
+    unlessAborted(
+      hearing(clients.beating.send(new SendTaskHeartbeatCommand({ taskToken }), { abortSignal: signal })),
+      signal,
+    ),
   succeed: (output) => hearing(clients.answering.send(new SendTaskSuccessCommand({ taskToken, output }))),
   fail: (error, cause) => hearing(clients.answering.send(new SendTaskFailureCommand({ taskToken, error, cause }))),
 });

@@ -207,4 +207,27 @@ describe('running an instruction', () => {
     });
     expect(code).toBe(errorKind('RunCancelled').exit);
   });
+
+  it('commits nothing on a host that reaches the repository and not the workflow', async () => {
+    let committed = false;
+    const code = await run(stored({ heartbeatSeconds: 3 }), async (_context, confirm) => {
+      hear = 'unheard';
+      await confirm();
+      committed = true;
+      return answer;
+    });
+    expect(code).toBe(errorKind('RunCancelled').exit);
+    expect(committed).toBe(false);
+  });
+
+  it('does nothing where nobody can be asked', async () => {
+    hear = 'unheard';
+    let done = false;
+    const code = await run(stored({ heartbeatSeconds: 3 }), async () => {
+      done = true;
+      return answer;
+    });
+    expect(code).toBe(errorKind('RunCancelled').exit);
+    expect(done).toBe(false);
+  });
 });
