@@ -18,6 +18,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
+import { agentBundle, agentNodeOptions } from './agent-bundle.ts';
 
 /** The name under which Node looks for its application in its own file. */
 const SEA_RESOURCE = 'NODE_SEA_BLOB';
@@ -69,23 +70,13 @@ const nodeFor = (architecture: Architecture): string => {
 const bundle = async (): Promise<{ readonly code: Buffer; readonly inputs: readonly string[] }> => {
   const { outputFiles, metafile } = await build({
     entryPoints: [join(root, 'agent', 'main.ts')],
-    bundle: true,
-    platform: 'node',
-    target: 'node24',
+    ...agentBundle,
     format: 'cjs',
-    // The ESM builds: only they can be shaken.
-    mainFields: ['module', 'main'],
-    minifySyntax: true,
-    minifyWhitespace: true,
-    // Identifiers stay as they are: names are in errors and stack traces. Not by `keepNames`, which calls a function for each closure that
-    // is made: with it a backup takes a tenth more CPU time (npm run bench).
-    legalComments: 'none',
     define: { REDOUBT_AGENT_VERSION: JSON.stringify(version) },
     write: false,
     metafile: true,
     outdir: output,
     absWorkingDir: root,
-    logLevel: 'warning',
   });
   const [file] = outputFiles;
   if (file === undefined) throw new Error('esbuild made nothing');
@@ -108,6 +99,7 @@ const assemble = async (code: Buffer, node: string, target: string): Promise<voi
         disableExperimentalSEAWarning: true,
         useSnapshot: false,
         useCodeCache: false,
+        execArgv: agentNodeOptions,
       }),
     );
     execFileSync(hostNode, ['--experimental-sea-config', config], { stdio: ['ignore', 'ignore', 'inherit'] });
@@ -134,7 +126,9 @@ const main = async (): Promise<void> => {
 
   const node = nodeFor(architecture);
   const { code } = await bundle();
-  const inputs = sha256(`${sha256(code)} ${sha256(readFileSync(node))} ${sha256(readFileSync(import.meta.filename))}`);
+  const inputs = sha256(
+    `${sha256(code)} ${sha256(readFileSync(node))} ${sha256(readFileSync(import.meta.filename))} ${agentNodeOptions}`,
+  );
   const built = existsSync(description) ? (JSON.parse(readFileSync(description, 'utf8')) as Built) : undefined;
   const upToDate = built?.inputs === inputs && existsSync(target) && statSync(target).size === built.bytes;
   if (!upToDate || values.force) {

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { agentBundle, agentNodeOptions } from '../../scripts/agent-bundle.ts';
 import type { AgentTask } from './agent-task.ts';
 
 /** The agent of the bench: one bundled file, as the deployed one is, so that starting it costs what it costs on a host. */
@@ -15,17 +16,11 @@ export class BenchAgent {
   static async build(directory: string): Promise<BenchAgent> {
     await build({
       entryPoints: [join(import.meta.dirname, 'agent-process.ts')],
-      bundle: true,
-      platform: 'node',
-      target: 'node24',
+      ...agentBundle,
       format: 'esm',
       outfile: join(directory, 'agent.mjs'),
-      mainFields: ['module', 'main'],
-      minifySyntax: true,
-      minifyWhitespace: true,
       // Bundled CommonJS asks for Node's modules by `require`.
       banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
-      logLevel: 'warning',
     });
     return new BenchAgent(directory);
   }
@@ -34,6 +29,6 @@ export class BenchAgent {
   command(task: AgentTask): string {
     const file = join(this.#directory, `task-${this.#tasks++}.json`);
     writeFileSync(file, JSON.stringify(task), { mode: 0o600 });
-    return `'${process.execPath}' '${join(this.#directory, 'agent.mjs')}' '${file}'`;
+    return `'${process.execPath}' ${agentNodeOptions.join(' ')} '${join(this.#directory, 'agent.mjs')}' '${file}'`;
   }
 }
