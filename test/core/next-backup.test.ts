@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { appendBackup } from '#core/append-backup.ts';
 import type { ChainHead } from '#core/catalog-records.ts';
+import { LONGEST_CHAIN } from '#core/cluster-config.ts';
 import { fallbackErrors } from '#core/errors.ts';
 import { type NextBackupFacts, nextBackup } from '#core/next-backup.ts';
 import { HOST, ROLE, sampleAddress, sampleBackup, sampleCluster } from '../doubles/sample-manifest.ts';
@@ -84,6 +85,10 @@ describe('the next backup', () => {
     );
   });
 
+  it('is an increment beyond the policy where one was asked for by name', () => {
+    expect(decide({ requested: 'incremental', now: new Date(started + 30 * DAY) }).kind).toBe('incremental');
+  });
+
   it('takes a full rather than none where an increment was asked for', () => {
     expect(decide({ requested: 'incremental', head: undefined }).kind).toBe('full');
     expect(decide({ requested: 'incremental' }).kind).toBe('incremental');
@@ -114,10 +119,12 @@ describe('the next backup', () => {
           const decision = decide(facts);
           expect(decide(facts)).toEqual(decision);
           const mayContinue =
-            requested !== 'full' &&
-            seq < maxIncrements &&
-            incrementBytes <= head.fullBytes &&
-            later < fullEveryDays * DAY;
+            requested === 'incremental'
+              ? seq < LONGEST_CHAIN
+              : requested === 'auto' &&
+                seq < maxIncrements &&
+                incrementBytes <= head.fullBytes &&
+                later < fullEveryDays * DAY;
           expect(decision.kind).toBe(mayContinue ? 'incremental' : 'full');
         },
       ),
