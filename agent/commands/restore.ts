@@ -8,8 +8,17 @@ import { type Engine, type EngineVersion, engineOf } from '../engines/engine.ts'
 import { applySteps, stepDirectory } from '../restore/apply-steps.ts';
 import { lockDirectory } from '../restore/directory-lock.ts';
 import { checkObjects } from '../restore/fetch-backup.ts';
-import { carrySwap, giveAway, relabel, serverOutput, spreadIn } from '../restore/hand-over.ts';
-import { beginSwap, isSameRestore, newJournal, type RestoreJournal, resume, type Swap } from '../restore/journal.ts';
+import { carrySwap, giveAway, relabel, serverOutput, spreadIn, swapFacts } from '../restore/hand-over.ts';
+import {
+  beginSwap,
+  isSameRestore,
+  newJournal,
+  type RestoreJournal,
+  resume,
+  type Swap,
+  type SwapFacts,
+  swapPosition,
+} from '../restore/journal.ts';
 import { readJournal } from '../restore/journal-file.ts';
 import { JournalStore } from '../restore/journal-store.ts';
 import { lookAtServer } from '../restore/look-at-server.ts';
@@ -113,7 +122,10 @@ const undoHandOver = async (request: ReplaceRequest, swap: Swap): Promise<void> 
       );
       const problem = await putOldBack(request);
       if (problem !== undefined) log(`[Repairing] The old server did not start: ${problem}.`);
-    }
+    } else
+      log(
+        `[Repairing] An earlier restore replaced ${target.directory} and did not report it: it is restored again, ${swap.aside} stays as it is.`,
+      );
   }
   await rm(target.staging, { recursive: true, force: true });
 };
@@ -124,7 +136,7 @@ const secondsOf = (context: RunContext): RestoreAnswer['seconds'] => ({ ...conte
  * Restores a line of backups into a directory, as its instruction says: `prepare-only` leaves a ready directory, `replace` puts it in the place
  * of the server's own. Nothing is downloaded before the target was found fit; no engine sees a byte that was not verified; nothing
  * appears at the target before every step was applied and checked. Continues what an interrupted run for the same target left, as far as that is in a
- * known state.
+ * known state; a directory that was handed over already is only the answer to the run that did it.
  *
  * Throws the errors of core/errors.ts under "Restoring", and what repository, KMS and engine say.
  */
@@ -155,9 +167,18 @@ export const runRestore = async (
     signal: context.signal,
     log: context.log,
   });
-  if (left?.swap !== undefined && !continuesSwap(left, instruction)) {
-    await undoHandOver(replaceRequest(new JournalStore(target.staging, left), undefined, undefined), left.swap);
-    left = undefined;
+  if (left?.swap !== undefined) {
+    const { swap, ...staged } = left;
+    switch (fateOfHandOver(target, left, instruction, await swapFacts(target, swap))) {
+      case 'continued':
+        break;
+      case 'begun-anew':
+        left = staged;
+        break;
+      case 'undone':
+        await undoHandOver(replaceRequest(new JournalStore(target.staging, left), undefined, undefined), swap);
+        left = undefined;
+    }
   }
 
   const handingOver = left?.swap !== undefined;
@@ -234,8 +255,28 @@ export const runRestore = async (
   }
 };
 
-const continuesSwap = (left: RestoreJournal, instruction: RestoreInstruction): boolean =>
-  left.swap?.direction === 'in' && left.swap.mode === instruction.mode && isSameRestore(left, instruction.steps);
+/**
+ * What becomes of a hand-over that an earlier run of the agent began.
+ *
+ * A finished one is only `continued` by the run that made it: since then its server may have been started and worked on, and another run that
+ * took it for its own would report as restored what it never touched. That is also how the half-done one of a mount point is judged, whose
+ * entries anybody may have removed in the meantime. Between the two renames there is no data directory that a server could have worked
+ * on. Where nothing was moved yet, what is staged is as good as it was.
+ */
+const fateOfHandOver = (
+  target: Target,
+  left: RestoreJournal,
+  instruction: RestoreInstruction,
+  facts: SwapFacts,
+): 'continued' | 'begun-anew' | 'undone' => {
+  const swap = left.swap as Swap;
+  if (swap.direction === 'out') return 'undone';
+  const same = swap.mode === instruction.mode && isSameRestore(left, instruction.steps);
+  if (same && left.run === instruction.run) return 'continued';
+  if (target.handOver === 'spread' || !facts.staged) return 'undone';
+  if (same && swapPosition(swap, facts) === 'between') return 'continued';
+  return facts.directory && !facts.aside ? 'begun-anew' : 'undone';
+};
 
 /** The journal to go on with, on the disk, and nothing on the disk that it does not name. */
 const openJournal = async (
@@ -247,7 +288,11 @@ const openJournal = async (
   if (left === undefined) await rm(staging, { recursive: true, force: true });
   await makeParents(staging);
   await mkdir(staging, { recursive: true, mode: 0o700 });
-  if (left?.swap !== undefined) return new JournalStore(staging, left);
+  if (left?.swap !== undefined) {
+    const store = new JournalStore(staging, left);
+    await store.change((current) => ({ ...current, run: instruction.run }));
+    return store;
+  }
   const { journal, discard } =
     left === undefined
       ? { journal: newJournal(instruction.run, target.directory, instruction.steps), discard: [] }

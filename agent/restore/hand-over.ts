@@ -1,7 +1,7 @@
 import { access, chmod, readdir, rename, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { RedoubtError } from '#core/errors.ts';
-import { nextMove, type Swap, swapPosition } from './journal.ts';
+import { nextMove, type Swap, type SwapFacts, swapPosition } from './journal.ts';
 import { runProgram } from './run-program.ts';
 import { syncDirectory } from './sync-directory.ts';
 import type { Target } from './target.ts';
@@ -18,6 +18,13 @@ export const stagedData = (target: Target): string => join(target.staging, 'data
 /** What the start command of a server says; a server it leaves behind may keep it open. */
 export const serverOutput = (target: Target): string => join(target.staging, 'server-output.log');
 
+/** Which of the directories of a hand-over exist. */
+export const swapFacts = async (target: Target, { aside }: Swap): Promise<SwapFacts> => ({
+  directory: await exists(target.directory),
+  aside: aside !== undefined && (await exists(aside)),
+  staged: await exists(stagedData(target)),
+});
+
 /**
  * Carries a hand-over to its end, from wherever a crash left it. Each turn looks at the disk, does the one rename that comes next and makes it
  * durable before the next one:
@@ -33,11 +40,7 @@ export const carrySwap = async (target: Target, swap: Swap): Promise<void> => {
   const staged = stagedData(target);
   const aside = swap.aside;
   for (;;) {
-    const facts = {
-      directory: await exists(directory),
-      aside: aside !== undefined && (await exists(aside)),
-      staged: await exists(staged),
-    };
+    const facts = await swapFacts(target, swap);
     const position = swapPosition(swap, facts);
     if (position === 'unknown')
       throw new RedoubtError(

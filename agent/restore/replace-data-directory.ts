@@ -136,7 +136,8 @@ export const putOldBack = async (request: ReplaceRequest): Promise<string | unde
  * 5. The server is started and must answer, on this directory, with the canary of this very backup.
  * 6. If it does not: the same way back, and the old server runs again. `RestoredServerFailed`.
  *
- * A crash after any of these is continued by the next run with the same steps; with others, the old directory comes back first.
+ * A crash after any of these is continued when the same run comes again. Another run begins anew where nothing was moved, goes on between the
+ * renames if its steps are the same, and else gets the old directory back first, or takes what is in the place by now for the old one.
  */
 export const replaceDataDirectory = async (request: ReplaceRequest): Promise<Replaced> => {
   const { target, server, journal, signal } = request;

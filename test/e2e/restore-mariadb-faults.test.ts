@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -9,6 +9,7 @@ import { writeJournal } from '#agent/restore/journal-file.ts';
 import { processesUsing } from '#agent/restore/processes-using.ts';
 import type { RestoreInstruction } from '#core/agent-protocol.ts';
 import { RedoubtError } from '#core/errors.ts';
+import { runIdSchema } from '#core/ids.ts';
 import { RestoreLab } from '#test/agent/restore/restore-lab.ts';
 
 let lab: RestoreLab;
@@ -385,10 +386,10 @@ describe('an agent that is killed', () => {
 });
 
 describe('an agent that was killed after the directory was ready', () => {
-  it('is answered as done by the next run, which only cleans up', async () => {
+  /** What a crash between the rename and the removal of the staging directory leaves. */
+  const crashed = async (): Promise<void> => {
     fresh();
     await runRestore(instruction(), lab.context());
-    // What a crash between the rename and the removal of the staging directory leaves.
     mkdirSync(staging(), { mode: 0o700 });
     const journalOf = newJournal(instruction().run, directory, instruction().steps);
     await writeJournal(
@@ -398,10 +399,31 @@ describe('an agent that was killed after the directory was ready', () => {
         { mode: 'prepare-only', aside: undefined, serverRan: false },
       ),
     );
+  };
+  const another = (): RestoreInstruction => instruction({ run: runIdSchema.parse('another-run') });
+
+  it('only cleans up and answers when the same run comes again', async () => {
+    await crashed();
     const fetched = await fetchedBy(async () =>
       expect(await runRestore(instruction(), lab.context())).toMatchObject({ kind: 'restore', directory }),
     );
     expect(fetched.size).toBe(0);
+    await expectRestored();
+  });
+
+  it('says nothing of another run: that finds a directory that is not empty', async () => {
+    await crashed();
+    writeFileSync(join(directory, 'worked-on'), 'since');
+    await expect(runRestore(another(), lab.context())).rejects.toMatchObject({ code: 'TargetNotEmpty' });
+    expect(readFileSync(join(directory, 'worked-on'), 'utf8')).toBe('since');
+  });
+
+  it('says nothing of another run: that restores again once the directory was emptied', async () => {
+    await crashed();
+    rmSync(directory, { recursive: true });
+    mkdirSync(directory);
+    const fetched = await fetchedBy(() => runRestore(another(), lab.context()));
+    expect(fetched.size).toBe(3);
     await expectRestored();
   });
 });

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,6 +8,7 @@ import { runRestore } from '#agent/commands/restore.ts';
 import { processesUsing } from '#agent/restore/processes-using.ts';
 import type { RestoreInstruction } from '#core/agent-protocol.ts';
 import { RedoubtError } from '#core/errors.ts';
+import { runIdSchema } from '#core/ids.ts';
 import { RestoreLab } from '#test/agent/restore/restore-lab.ts';
 
 let lab: RestoreLab;
@@ -200,22 +202,65 @@ describe('an agent that is killed while it replaces a data directory', () => {
     }
   };
 
-  it('once the new one is in its place is continued by the next run', async () => {
+  const another = () => instruction({ run: runIdSchema.parse('another-run') });
+
+  it('once the new one is in its place is continued when the same run comes again', async () => {
     // The start hangs: the renames are done, no server answers yet.
     await killedAt('[ ! -e "$D/../go" ] && sleep 600; false', () => movedAside().length === 1 && existsSync(directory));
     expect(journal().swap.direction).toBe('in');
     await endHungStart();
+    const inode = statSync(directory).ino;
     await runRestore(instruction(), lab.context());
     expect(await valuesOf()).toEqual([0, 1]);
+    expect(statSync(directory).ino).toBe(inode);
     expect(movedAside()).toEqual(['data.redoubt-restore-run']);
   });
 
-  it('between the two renames is continued by the next run of the same restore', async () => {
+  it('once the new one is in its place is no answer to another run: what was done there since is moved aside', async () => {
+    await killedAt('[ ! -e "$D/../go" ] && sleep 600; false', () => movedAside().length === 1 && existsSync(directory));
+    await endHungStart();
+    // The operator starts the server and works on it.
+    execFileSync(lab.control().start[0] as string);
+    await until(() =>
+      valuesOf().then(
+        () => true,
+        () => false,
+      ),
+    );
+    const connection = await connect();
+    await connection.query('INSERT INTO app.t VALUES (99)');
+    await connection.end();
+    const answer = await runRestore(another(), lab.context());
+    expect(await valuesOf()).toEqual([0, 1]);
+    expect(answer.movedAside).toBe(`${directory}.redoubt-another-run`);
+    expect([...movedAside()].sort()).toEqual(['data.redoubt-another-run', 'data.redoubt-restore-run']);
+  });
+
+  it('before anything was moved leaves what is staged to another run', async () => {
+    await killedAt('sleep 600; false', () => movedAside().length === 1 && existsSync(directory));
+    await endHungStart();
+    // As a crash before the first rename would have left it.
+    renameSync(directory, join(staging(), 'data'));
+    renameSync(join(dirname(directory), movedAside()[0] as string), directory);
+    const segments = new Set(lab.taken.flatMap(({ manifest }) => manifest.segments.map(({ key }) => key)));
+    const fetched: string[] = [];
+    const get = lab.repository.get;
+    lab.repository.get = (key, options) => {
+      if (segments.has(key)) fetched.push(key);
+      return get.call(lab.repository, key, options);
+    };
+    const answer = await runRestore(another(), lab.context());
+    expect(fetched).toEqual([]);
+    expect(answer.movedAside).toBe(`${directory}.redoubt-another-run`);
+    expect(await valuesOf()).toEqual([0, 1]);
+  });
+
+  it('between the two renames is continued by another run of the same restore', async () => {
     await killedAt('sleep 600; false', () => movedAside().length === 1 && existsSync(directory));
     await endHungStart();
     // As a crash one rename earlier would have left it.
     renameSync(directory, join(staging(), 'data'));
-    await runRestore(instruction(), lab.context());
+    await runRestore(another(), lab.context());
     expect(await valuesOf()).toEqual([0, 1]);
   });
 
