@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, statSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BackupAnswer, BackupInstruction } from '#core/agent-protocol.ts';
 import { type Checkpoints, checkpointsFault, parseCheckpoints } from '#core/checkpoints.ts';
@@ -18,6 +18,7 @@ import { gtidContained } from '../server/gtid-contained.ts';
 import { missingTablespaces } from '../server/missing-tablespaces.ts';
 import type { ServerFacts, Tablespace } from '../server/server-facts.ts';
 import { serverRestarted } from '../server/server-restarted.ts';
+import { tablespaceBirth } from '../server/tablespace-birth.ts';
 import { CapturedFiles } from '../stream/captured-files.ts';
 import { EnginePipe } from '../stream/engine-pipe.ts';
 import { Inventory } from '../stream/inventory.ts';
@@ -265,10 +266,7 @@ const checkCopy = async (
       return to === undefined ? [] : [[table, to.trim()] as const];
     }),
   );
-  const bornAt = (tablespace: Tablespace): number | undefined => {
-    const file = statSync(join(dataDirectory, tablespace.path), { throwIfNoEntry: false });
-    return file === undefined || file.birthtimeMs === 0 ? undefined : file.birthtimeMs;
-  };
+  const bornAt = (tablespace: Tablespace): number | undefined => tablespaceBirth(dataDirectory, tablespace.path);
   const missing = [
     ...missingTablespaces(before, after, paths),
     ...(engine.name !== 'mariadb-backup'
