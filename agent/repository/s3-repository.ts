@@ -49,7 +49,26 @@ const statusOf = (error: unknown): number | undefined =>
 const nameOf = (error: unknown): string => (error instanceof Error ? error.name : String(error));
 
 const isConflict = (error: unknown): boolean =>
-  nameOf(error) === 'PreconditionFailed' || statusOf(error) === 412 || nameOf(error) === 'NoSuchUpload';
+  ['PreconditionFailed', 'ConditionalRequestConflict', 'NoSuchUpload'].includes(nameOf(error)) ||
+  statusOf(error) === 412;
+
+/** Tries of a conditional write that met another one in progress, each after twice the pause of the one before. */
+const CONFLICT_RETRIES = 4;
+
+/**
+ * S3 decides a conditional write only when no other write of the key is in progress, and answers 409 until then; the SDK does not take that for
+ * a reason to retry. The other one is as a rule our own, whose answer got lost.
+ */
+const untilDecided = async <T>(write: () => Promise<T>, signal: AbortSignal): Promise<T> => {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await write();
+    } catch (error) {
+      if (nameOf(error) !== 'ConditionalRequestConflict' || tries >= CONFLICT_RETRIES || signal.aborted) throw error;
+      await sleep(200 * 2 ** tries, undefined, { signal }).catch(() => undefined);
+    }
+  }
+};
 
 /** The signal's reason, where the error is only its echo. */
 const named = (
@@ -162,7 +181,10 @@ export class S3Repository implements Repository {
       ChecksumCRC32: encodeCrc32(crc32(body)),
     });
     try {
-      const { VersionId: version } = await this.#s3.send(put, { abortSignal: this.#signal });
+      const { VersionId: version } = await untilDecided(
+        () => this.#s3.send(put, { abortSignal: this.#signal }),
+        this.#signal,
+      );
       return version === undefined ? object : { ...object, version };
     } catch (error) {
       // An answer that got lost makes the SDK's retry meet its own object: that is success.
@@ -221,18 +243,16 @@ export class S3Repository implements Repository {
         const Parts = [...parts.values()].sort((a, b) => a.PartNumber - b.PartNumber);
         const ChecksumCRC32 = encodeCrc32(sum);
         try {
-          const { VersionId: version } = await this.#s3.send(
-            new CompleteMultipartUploadCommand({
-              ...where,
-              UploadId,
-              MultipartUpload: { Parts },
-              ChecksumCRC32,
-              ChecksumType: 'FULL_OBJECT',
-              MpuObjectSize: bytes,
-              IfNoneMatch: '*',
-            }),
-            { abortSignal },
-          );
+          const command = new CompleteMultipartUploadCommand({
+            ...where,
+            UploadId,
+            MultipartUpload: { Parts },
+            ChecksumCRC32,
+            ChecksumType: 'FULL_OBJECT',
+            MpuObjectSize: bytes,
+            IfNoneMatch: '*',
+          });
+          const { VersionId: version } = await untilDecided(() => this.#s3.send(command, { abortSignal }), abortSignal);
           return { version };
         } catch (error) {
           // As in `create`: the retry of a completion whose answer got lost.

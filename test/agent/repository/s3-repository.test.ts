@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -224,5 +224,57 @@ describe('a repository in trouble', () => {
     expect(await codeOf(repository().create('key', Buffer.from('x')))).toBe('RepositoryRefused');
     expect(await codeOf(repository().head('key'))).toBe('RepositoryRefused');
     expect(requests).toBe(2);
+  });
+
+  describe('that cannot decide a conditional write yet', () => {
+    const conflict = (response: ServerResponse): void => {
+      response.writeHead(409, { 'content-type': 'application/xml' });
+      response.end('<Error><Code>ConditionalRequestConflict</Code><Message>in progress</Message></Error>');
+    };
+    const created = (response: ServerResponse): void => {
+      response.writeHead(200, { 'content-type': 'application/xml', 'x-amz-version-id': 'v1' });
+      response.end('<Result><UploadId>upload</UploadId></Result>');
+    };
+    /** Answers `conflicts` conditional writes with 409, then with `after`. */
+    const undecided = (conflicts: number, after: (response: ServerResponse) => void) => {
+      let asked = 0;
+      respond = (request, response) => {
+        request.resume().on('end', () => {
+          if (request.headers['if-none-match'] !== '*') return created(response);
+          return asked++ < conflicts ? conflict(response) : after(response);
+        });
+      };
+      return { asked: () => asked };
+    };
+    const complete = async () => {
+      const upload = await repository().startUpload('key');
+      await upload.part(1, Buffer.from('x'), crc32('x'));
+      return upload.complete(crc32('x'));
+    };
+
+    it('is asked again, in one and in parts', async () => {
+      let { asked } = undecided(2, created);
+      expect(await repository().create('key', Buffer.from('x'))).toMatchObject({ version: 'v1' });
+      expect(asked()).toBe(3);
+      ({ asked } = undecided(2, created));
+      expect(await complete()).toEqual({ version: 'v1' });
+      expect(asked()).toBe(3);
+    });
+
+    it('did not take the data when it never does', async () => {
+      undecided(Number.POSITIVE_INFINITY, created);
+      expect(await codeOf(repository().create('key', Buffer.from('x')))).toBe('UploadFailed');
+    }, 20_000);
+
+    it('has the object when the write in progress was our own', async () => {
+      respond = (request, response) => {
+        request.resume().on('end', () => {
+          if (request.method === 'PUT') return conflict(response);
+          response.writeHead(200, { 'content-length': 1, etag: '"one"', 'x-amz-version-id': 'v2' });
+          response.end(request.method === 'HEAD' ? undefined : 'x');
+        });
+      };
+      expect(await repository().create('key', Buffer.from('x'))).toMatchObject({ version: 'v2' });
+    }, 20_000);
   });
 });
