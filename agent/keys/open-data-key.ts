@@ -12,21 +12,25 @@ export type OpenKey = (wrapped: WrappedKey) => Promise<DataKey>;
 
 const KEY_BYTES = 32;
 
-/** Refusals are final: another try meets the same key policy. Everything else is what the SDK's retries did not cure. */
+/** Refusals are final: another try meets the same key policy and the same credentials. Everything else says: not now. */
 const REFUSALS = new Set([
   'AccessDeniedException',
   'DisabledException',
+  'ExpiredTokenException',
   'IncorrectKeyException',
   'InvalidCiphertextException',
   'InvalidGrantTokenException',
   'InvalidKeyUsageException',
+  'InvalidSignatureException',
   'KMSInvalidStateException',
   'NotFoundException',
+  'UnrecognizedClientException',
+  'ValidationException',
 ]);
 
 /**
- * Opens wrapped keys with KMS `Decrypt`, their encryption context and the run's grant. Throws `KeyRefused` where KMS refuses
- * or does not answer, `KeyInvalid` where what it answers is no AES-256 key.
+ * Opens wrapped keys with KMS `Decrypt`, their encryption context and the run's grant. Throws `KeyRefused` where KMS refuses,
+ * `ServiceUnavailable` where it does not answer, throttles or has trouble itself, `KeyInvalid` where what it answers is no AES-256 key.
  */
 export const openDataKey =
   (kms: KMSClient, grantToken: string | undefined, signal: AbortSignal): OpenKey =>
@@ -46,10 +50,10 @@ export const openDataKey =
     } catch (error) {
       signal.throwIfAborted();
       const name = error instanceof Error ? error.name : String(error);
-      const why = error instanceof KMSServiceException && REFUSALS.has(name) ? 'refuses' : 'does not answer for';
-      throw new RedoubtError('KeyRefused', `KMS ${why} ${wrapped.kmsKey} (${wrapped.context.purpose}): ${name}`, {
-        cause: error,
-      });
+      const key = `${wrapped.kmsKey} (${wrapped.context.purpose}): ${name}`;
+      throw error instanceof KMSServiceException && REFUSALS.has(name)
+        ? new RedoubtError('KeyRefused', `KMS refuses ${key}`, { cause: error })
+        : new RedoubtError('ServiceUnavailable', `KMS does not answer for ${key}`, { cause: error });
     }
     const bytes = Buffer.alloc(KEY_BYTES);
     if (plaintext === undefined || plaintext.length !== KEY_BYTES) {

@@ -1,5 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { DecryptCommand, DisabledException, KMSClient } from '@aws-sdk/client-kms';
+import {
+  DecryptCommand,
+  DisabledException,
+  KeyUnavailableException,
+  KMSClient,
+  KMSInternalException,
+  KMSServiceException,
+} from '@aws-sdk/client-kms';
 import { mockClient } from 'aws-sdk-client-mock';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { openDataKey } from '#agent/keys/open-data-key.ts';
@@ -41,6 +48,16 @@ describe('opening a data key', () => {
     expect(error).toMatchObject({ code: 'KeyRefused' });
     expect((error as Error).message).toContain('DisabledException');
     expect((error as Error).message).not.toContain('grant');
+  });
+
+  it.each([
+    ['has trouble itself', new KMSInternalException({ message: 'trouble', $metadata: { httpStatusCode: 500 } })],
+    ['throttles', new KMSServiceException({ name: 'ThrottlingException', $fault: 'client', $metadata: {} })],
+    ['cannot be reached', Object.assign(new Error('connect ECONNREFUSED'), { name: 'Error' })],
+    ['has no such key at hand', new KeyUnavailableException({ message: 'later', $metadata: {} })],
+  ])('does not call it a refusal when KMS %s: another try may succeed', async (_what, thrown) => {
+    kms.on(DecryptCommand).rejects(thrown);
+    await expect(open()).rejects.toMatchObject({ code: 'ServiceUnavailable', retryable: true });
   });
 
   it('takes no key of another length', async () => {
