@@ -10,12 +10,18 @@ const quoted = (name: string, value: string): string => {
   return `"${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 };
 
-/** The text of a `[client]` group. */
-export const clientOptions = (options: Readonly<Record<string, string | undefined>>): string =>
+const group = (name: string, options: Readonly<Record<string, string | undefined>>): string =>
   [
-    '[client]',
-    ...Object.entries(options).flatMap(([name, value]) =>
-      value === undefined ? [] : [`${name}=${quoted(name, value)}`],
+    `[${name}]`,
+    ...Object.entries(options).flatMap(([option, value]) =>
+      value === undefined ? [] : [`${option}=${quoted(option, value)}`],
     ),
     '',
   ].join('\n');
+
+/** The text of a `[client]` group. */
+export const clientOptions = (options: Readonly<Record<string, string | undefined>>): string =>
+  group('client', options);
+
+/** The text of an `[xtrabackup]` group. */
+export const toolOptions = (options: Readonly<Record<string, string>>): string => group('xtrabackup', options);

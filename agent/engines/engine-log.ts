@@ -14,7 +14,12 @@ export class EngineLog {
   readonly #head: string[] = [];
   readonly #tail: string[] = [];
   // A log does not know which operation it is of; the same line may mean different things.
-  readonly #findings: Readonly<Record<EngineOperation, LogFinding[]>> = { backup: [], prepare: [] };
+  readonly #findings: Readonly<Record<EngineOperation, LogFinding[]>> = {
+    backup: [],
+    prepare: [],
+    decrypt: [],
+    rekey: [],
+  };
   #lines = 0;
   #lastLine = '';
 
@@ -28,7 +33,7 @@ export class EngineLog {
       this.#tail.push(kept);
       if (this.#tail.length > TAIL) this.#tail.shift();
     }
-    for (const operation of ['backup', 'prepare'] as const) {
+    for (const operation of ['backup', 'prepare', 'decrypt', 'rekey'] as const) {
       const findings = this.#findings[operation];
       const finding = screenLine(operation, line);
       // The first ones name the cause; a flood of one kind neither fills the memory nor hides another kind.

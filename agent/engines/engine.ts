@@ -1,8 +1,10 @@
 import type { Checkpoints } from '#core/checkpoints.ts';
-import type { Limits, ServerConfig } from '#core/cluster-config.ts';
+import type { Encryption, Limits, ServerConfig } from '#core/cluster-config.ts';
 import type { ErrorCode } from '#core/errors.ts';
+import type { KeyAlgorithm } from '#core/key-shape.ts';
 import type { Lsn } from '#core/lsn.ts';
 import type { EngineName } from '#core/server-identity.ts';
+import type { KeyringKind, TablespaceEncryption, Transition } from '#core/tablespace-encryption.ts';
 import type { ProcessExit } from '../io/run-process.ts';
 import type { ServerFacts } from '../server/server-facts.ts';
 import type { EngineLog } from './engine-log.ts';
@@ -32,6 +34,28 @@ export interface Credentials {
   readonly password?: string;
 }
 
+/** The keyring an engine opens. Every path is absolute, and on tmpfs: the engine never works on the server's own file. */
+export interface EngineKeyring {
+  readonly kind: KeyringKind;
+  /** The keyring or key file itself, or the configuration that leads to it. */
+  readonly path: string;
+  /** Opens an encrypted key file of MariaDB. */
+  readonly keyFileKey?: string;
+  readonly transition: Transition;
+  /** Where the transition is by passphrase: what the engine gets instead of the keyring, in an option file on tmpfs. */
+  readonly passphrase?: string;
+  /** Where the keyring plugins of the engine lie, if the engine's own default is not the place. */
+  readonly pluginDirectory?: string;
+}
+
+/** The engine's own encryption. */
+export interface NativeEncryption {
+  readonly algorithm: KeyAlgorithm;
+  /** On tmpfs: exactly the key's bytes. */
+  readonly keyFile: string;
+  readonly threads: number;
+}
+
 export interface BackupRequest {
   readonly server: ServerConfig;
   /** Of the server as it was probed just before. */
@@ -45,7 +69,12 @@ export interface BackupRequest {
   /** For the engine's temporary files; must exist. */
   readonly scratchDirectory: string;
   readonly engineDirectory?: string;
+  readonly keyring?: EngineKeyring;
+  readonly native?: NativeEncryption;
 }
+
+/** The text of a directory's `backup-my.cnf`: what the engine knew of the server. */
+export type BackupOptions = string;
 
 export interface PrepareRequest {
   /** Absolute: the engine changes its working directory. */
@@ -56,9 +85,35 @@ export interface PrepareRequest {
   readonly last: boolean;
   readonly memoryBytes: number;
   readonly engineDirectory?: string;
+  /** The keyring of the backup that is applied, with the options of the base and of that backup. */
+  readonly keyring?: EngineKeyring & { readonly baseOptions: BackupOptions; readonly stepOptions: BackupOptions };
 }
 
-export type EngineOperation = 'backup' | 'prepare';
+export interface DecryptRequest {
+  /** Absolute: the engine changes its working directory. */
+  readonly directory: string;
+  readonly native: NativeEncryption;
+  readonly engineDirectory?: string;
+}
+
+export interface RekeyRequest {
+  /** Fully prepared. It is moved from here … */
+  readonly preparedDirectory: string;
+  /** … to here, which must be empty. */
+  readonly dataDirectory: string;
+  /** Gets the new master key. */
+  readonly keyring: EngineKeyring;
+  readonly engineDirectory?: string;
+}
+
+export type EngineOperation = 'backup' | 'prepare' | 'decrypt' | 'rekey';
+
+/** What is asked of an engine by way of encryption. */
+export interface EncryptionAsked {
+  readonly encryption: Encryption;
+  readonly tablespaceEncryption: TablespaceEncryption | undefined;
+  readonly engineDirectory?: string | undefined;
+}
 
 export type Verdict =
   | { readonly kind: 'ok' }
@@ -79,10 +134,16 @@ export interface Engine {
   version(engineDirectory?: string): Promise<EngineVersion>;
   /** Throws `EngineUnsuited` unless this version may back up that server. */
   checkSuits(version: EngineVersion, facts: ServerFacts): void;
+  /** Throws `EncryptionUnsupported`, naming the alternative, unless this version can do what is asked. */
+  checkEncryption(version: EngineVersion, asked: EncryptionAsked): void;
   /** Streams xbstream to its standard output. */
   backupCommand(version: EngineVersion, request: BackupRequest): EngineCommand;
   /** To be run one after the other, each judged before the next. */
   prepareCommands(version: EngineVersion, request: PrepareRequest): readonly EngineCommand[];
+  /** Decrypts every file of a directory beside itself; the encrypted ones stay, because the engine deletes them unproven (recorded: 37). */
+  decryptCommand(version: EngineVersion, request: DecryptRequest): EngineCommand;
+  /** Moves a directory that was prepared with a transition key, under a new master key of the keyring. */
+  rekeyCommand(version: EngineVersion, request: RekeyRequest): EngineCommand;
   /** Exit code, closing line, known lines of data loss, known failures. "ok" is necessary, not sufficient: INV-1. */
   judge(operation: EngineOperation, exit: ProcessExit, log: EngineLog): Verdict;
   /** The `backup_type` a base must show after this prepare step. */

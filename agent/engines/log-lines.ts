@@ -46,7 +46,7 @@ const KNOWN_LINES: readonly KnownLine[] = [
   { pattern: /Space ID \d+ is missing encryption information/, code: 'EngineLostData', despiteSuccess: true }, // src
   {
     pattern: /CORRUPT LOG RECORD|Encryption information in the redo log of space \d+ is invalid/,
-    code: 'KeyringChanged',
+    code: 'KeyringRotated',
     in: 'backup',
     despiteSuccess: true,
   }, // 86
@@ -124,9 +124,28 @@ const KNOWN_LINES: readonly KnownLine[] = [
   { pattern: /Invalid key length|unable to read encryption key file/, code: 'KeyInvalid' }, // 30, 62d
   { pattern: /failed to init keyring|Component configuration file is|Can't fetch the key/i, code: 'KeyringUnreadable' }, // src
   {
-    pattern: /Obtaining redo log encryption key version|encryption key management plugin was not found/,
+    // MDB; the wrong key 1 shows as redo that makes no sense
+    pattern:
+      /Obtaining redo log encryption key version|encryption key management plugin was not found|Reading log encryption info failed|Encryption key is not found for|Corrupted page identifier at \d+/,
     code: 'KeyringUnreadable',
-  }, // MDB (reference B.9)
+  },
+  {
+    // src (reference B.5)
+    pattern:
+      /Error reading xtrabackup_keys|--transition-key specified, but xtrabackup_keys is not found|xtrabackup_keys is absent|can't generate new master key|can't read master_key_id/,
+    code: 'KeyringUnreadable',
+  },
+  {
+    // 37, 63j, reference E.2: 2.4.7 goes on and deletes the original
+    pattern:
+      /xb_crypt_read_chunk|invalid checksum at offset|wrong chunk magic|failed to read \d+ bytes for chunk|bytes are still not decrypted/,
+    code: 'PrepareIncomplete',
+    in: 'decrypt',
+    despiteSuccess: true,
+  },
+  // 32, 33
+  { pattern: /invalid plaintext hash/, code: 'KeyInvalid', in: 'decrypt', despiteSuccess: true },
+  { pattern: /xbcrypt: not found|invalid characters\./, code: 'EngineMissing', in: 'decrypt', despiteSuccess: true }, // 35
   {
     // 51, 52b, 53, 54b, 5a, 5c, MDB
     pattern:
@@ -158,4 +177,6 @@ export const screenLine = (operation: EngineOperation, line: string): LogFinding
 export const withoutSecrets = (line: string): string =>
   line
     .replace(/(IDENTIFIED (?:BY PASSWORD|VIA \w+ (?:USING|AS))) '[^']*'/g, "$1 '…'")
-    .replace(/((?:password|encrypt[-_]key|transition[-_]key)=)[^\s']+/g, '$1…');
+    .replace(/((?:password|encrypt[-_]key|transition[-_]key)=)[^\s']+/g, '$1…')
+    // MariaDB names what its plugin was told; a path is no secret, anything else is the key itself.
+    .replace(/(file[-_]key[-_]management[-_]filekey=)(?!FILE:)[^\s']+/g, '$1…');

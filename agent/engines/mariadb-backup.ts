@@ -3,6 +3,7 @@ import { clientOptions } from './client-options.ts';
 import { compareVersions } from './compare-versions.ts';
 import type { Engine } from './engine.ts';
 import { judge } from './judge.ts';
+import { keyManagementOptions } from './key-management-options.ts';
 import { programPath, readVersion } from './program.ts';
 
 const PROGRAM = 'mariadb-backup';
@@ -27,6 +28,18 @@ export const mariadbBackup: Engine = {
         `mariadb-backup ${version.version} must be of the server's series, ${series}, and no older than it: ${facts.version}`,
       );
   },
+  checkEncryption: (_version, { encryption, tablespaceEncryption }) => {
+    if (encryption.mode !== 'sealed')
+      throw new RedoubtError(
+        'EncryptionUnsupported',
+        `mariadb-backup cannot encrypt (${encryption.mode}): set encryption.mode to sealed, then the agent does`,
+      );
+    if (tablespaceEncryption !== undefined && tablespaceEncryption.kind !== 'file-key-management')
+      throw new RedoubtError(
+        'EncryptionUnsupported',
+        `MariaDB has no ${tablespaceEncryption.kind}: its keys are a file-key-management or in a service mariadb-backup has no keyring for`,
+      );
+  },
   backupCommand: (_version, request) => ({
     program: programPath(PROGRAM, request.engineDirectory),
     optionFile: clientOptions({ ...request.credentials, socket: request.server.socket }),
@@ -42,10 +55,13 @@ export const mariadbBackup: Engine = {
       ...(request.limits.engineThrottle === undefined ? [] : [`--throttle=${request.limits.engineThrottle}`]),
     ],
   }),
-  // No option file: with one, it would not read the backup's own backup-my.cnf, which it needs.
+  // No option file of ours: with one, it does not read the backup's own backup-my.cnf, which it needs. With a keyring its content is given
+  // on tmpfs, with this backup's key file in it: the plugin's settings are taken from nowhere else (an option of the command line is unknown
+  // to it, and so is --defaults-extra-file).
   prepareCommands: (_version, request) => [
     {
       program: programPath(PROGRAM, request.engineDirectory),
+      ...(request.keyring === undefined ? {} : { optionFile: keyManagementOptions(request.keyring) }),
       args: [
         '--prepare',
         `--target-dir=${request.baseDirectory}`,
@@ -54,6 +70,15 @@ export const mariadbBackup: Engine = {
       ],
     },
   ],
+  decryptCommand: () => {
+    throw new RedoubtError(
+      'EncryptionUnsupported',
+      'mariadb-backup cannot decrypt: no backup of it is encrypted by it',
+    );
+  },
+  rekeyCommand: () => {
+    throw new RedoubtError('EncryptionUnsupported', 'MariaDB knows no transition key');
+  },
   judge,
   // Every prepare of MariaDB is one that increments can follow.
   preparedType: () => 'log-applied',

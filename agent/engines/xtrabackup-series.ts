@@ -1,4 +1,19 @@
 import { RedoubtError } from '#core/errors.ts';
+import type { KeyringKind } from '#core/tablespace-encryption.ts';
+
+/** How a series is told of one kind of keyring. */
+export interface KeyringOptions {
+  /** The first version of the tool that knows it; absent: every one of the series. */
+  readonly since?: string;
+  /** Names the keyring when a backup is taken; absent: the tool asks the server. */
+  readonly atBackup?: string;
+  /** Names it when a backup is prepared or handed over. */
+  readonly atPrepare: string;
+  /** The plugin a server loads it with, as its own option file names it. */
+  readonly plugin?: string;
+  /** The name the file must have: a component looks at nothing else. */
+  readonly fileName?: string;
+}
 
 /** How one series of XtraBackup differs from the others: everything the agent needs to know of it, as data. */
 export interface XtrabackupSeries {
@@ -16,9 +31,39 @@ export interface XtrabackupSeries {
     /** One of these lets the canary stay out of the binary log (`SET sql_log_bin`). */
     readonly leavesBinlogBy: readonly string[];
   };
+  readonly keyrings: Readonly<Partial<Record<KeyringKind, KeyringOptions>>>;
+  /** `--transition-key`, `--generate-transition-key`, `--generate-new-master-key` and `--xtrabackup-plugin-dir` came with this version. */
+  readonly transitionSince: string;
+  /** From this version of the server on the names of master keys hold its uuid; before, they hold the id `--server-id` gives. */
+  readonly uuidInKeyNamesSince?: string;
 }
 
 const PERFORMANCE_SCHEMA = ['log_status', 'keyring_component_status', 'replication_group_members'] as const;
+
+const COMPONENT_FILE: KeyringOptions = {
+  atPrepare: '--component-keyring-config',
+  fileName: 'component_keyring_file.cnf',
+};
+const COMPONENT_KMIP: KeyringOptions = {
+  atPrepare: '--component-keyring-config',
+  fileName: 'component_keyring_kmip.cnf',
+};
+const COMPONENT_KMS: KeyringOptions = {
+  atPrepare: '--component-keyring-config',
+  fileName: 'component_keyring_kms.cnf',
+};
+const COMPONENT_VAULT: KeyringOptions = {
+  atPrepare: '--component-keyring-config',
+  fileName: 'component_keyring_vault.cnf',
+};
+
+/** 8.4 and all before it that are innovation releases: the plugins are gone. */
+const COMPONENTS: XtrabackupSeries['keyrings'] = {
+  'component-keyring-file': COMPONENT_FILE,
+  'component-keyring-kmip': COMPONENT_KMIP,
+  'component-keyring-kms': COMPONENT_KMS,
+  'component-keyring-vault': COMPONENT_VAULT,
+};
 
 const V8: Omit<XtrabackupSeries, 'servers'> = {
   // Unknown options are errors by default (--strict) but only once the server is connected; nothing to add.
@@ -28,6 +73,8 @@ const V8: Omit<XtrabackupSeries, 'servers'> = {
     tables: PERFORMANCE_SCHEMA,
     leavesBinlogBy: ['SESSION_VARIABLES_ADMIN', 'SYSTEM_VARIABLES_ADMIN', 'SUPER'],
   },
+  keyrings: COMPONENTS,
+  transitionSince: '8.0.0',
 };
 
 /** Sources: Percona's documentation of each series and, for 2.4, the recorded runs of 2.4.7. */
@@ -41,8 +88,36 @@ const SERIES: Readonly<Record<string, XtrabackupSeries>> = {
       tables: [],
       leavesBinlogBy: ['SUPER'],
     },
+    keyrings: {
+      'keyring-file': {
+        since: '2.4.2',
+        atBackup: '--keyring-file-data',
+        atPrepare: '--keyring-file-data',
+        plugin: 'keyring_file.so',
+      },
+      'keyring-vault': {
+        since: '2.4.11',
+        atBackup: '--keyring-vault-config',
+        atPrepare: '--keyring-vault-config',
+        plugin: 'keyring_vault.so',
+      },
+    },
+    transitionSince: '2.4.11',
+    uuidInKeyNamesSince: '5.7.13',
   },
-  '8.0': { ...V8, servers: ['8.0'], followsServerUntil: '8.0.34' },
+  '8.0': {
+    ...V8,
+    servers: ['8.0'],
+    followsServerUntil: '8.0.34',
+    keyrings: {
+      'keyring-file': { atPrepare: '--keyring-file-data', plugin: 'keyring_file.so' },
+      'keyring-vault': { atPrepare: '--keyring-vault-config', plugin: 'keyring_vault.so' },
+      // 8.0.26 and 8.0.27 have the component under an option of another name.
+      'component-keyring-file': { ...COMPONENT_FILE, since: '8.0.28' },
+      'component-keyring-kmip': { ...COMPONENT_KMIP, since: '8.0.28' },
+      'component-keyring-kms': { ...COMPONENT_KMS, since: '8.0.28-21' },
+    },
+  },
   '8.4': { ...V8, servers: ['8.4'] },
   // Innovation releases: each backs up the server of its own series only.
   '8.1': { ...V8, servers: ['8.1'] },

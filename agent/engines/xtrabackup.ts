@@ -1,9 +1,11 @@
 import { RedoubtError } from '#core/errors.ts';
-import { clientOptions } from './client-options.ts';
+import { clientOptions, toolOptions } from './client-options.ts';
 import { compareVersions } from './compare-versions.ts';
 import type { Engine } from './engine.ts';
 import { judge } from './judge.ts';
 import { programPath, readVersion } from './program.ts';
+import { checkXtrabackupEncryption } from './xtrabackup-encryption.ts';
+import { keyringAtBackup, keyringAtPrepare, keyringOptions, pluginDirectory } from './xtrabackup-keyring.ts';
 import { seriesOf } from './xtrabackup-series.ts';
 
 const PROGRAM = 'xtrabackup';
@@ -37,36 +39,103 @@ export const xtrabackup: Engine = {
         `XtraBackup ${version.version} is older than the server, ${facts.version}; before ${known.followsServerUntil} it must not be`,
       );
   },
-  backupCommand: (version, request) => ({
-    program: programPath(PROGRAM, request.engineDirectory),
-    optionFile: clientOptions({ ...request.credentials, socket: request.server.socket }),
-    args: [
-      '--backup',
-      '--stream=xbstream',
-      // In no option file: the one directory that was checked against the server's.
-      `--datadir=${request.facts.identity.dataDirectory}`,
-      `--target-dir=${request.scratchDirectory}`,
-      `--tmpdir=${request.scratchDirectory}`,
-      `--extra-lsndir=${request.lsnDirectory}`,
-      `--parallel=${request.limits.parallel}`,
-      ...seriesOf(version.series).backup,
-      ...(request.fromLsn === 0n ? [] : [`--incremental-lsn=${request.fromLsn}`]),
-      ...(request.limits.engineThrottle === undefined ? [] : [`--throttle=${request.limits.engineThrottle}`]),
-    ],
-  }),
-  // Never an option file: once it knows its target, XtraBackup reads that directory's backup-my.cnf and nothing else.
-  prepareCommands: (_version, request) => [
-    {
+  checkEncryption: checkXtrabackupEncryption,
+  backupCommand: (version, request) => {
+    const { keyring, native } = request;
+    return {
       program: programPath(PROGRAM, request.engineDirectory),
+      optionFile: [
+        clientOptions({ ...request.credentials, socket: request.server.socket }),
+        ...(keyring?.passphrase === undefined ? [] : [toolOptions({ 'transition-key': keyring.passphrase })]),
+      ].join('\n'),
       args: [
-        '--prepare',
-        ...(request.last ? [] : ['--apply-log-only']),
-        `--target-dir=${request.baseDirectory}`,
-        ...(request.incrementDirectory === undefined ? [] : [`--incremental-dir=${request.incrementDirectory}`]),
-        `--use-memory=${request.memoryBytes}`,
+        '--backup',
+        '--stream=xbstream',
+        // In no option file: the one directory that was checked against the server's.
+        `--datadir=${request.facts.identity.dataDirectory}`,
+        `--target-dir=${request.scratchDirectory}`,
+        `--tmpdir=${request.scratchDirectory}`,
+        `--extra-lsndir=${request.lsnDirectory}`,
+        `--parallel=${request.limits.parallel}`,
+        ...seriesOf(version.series).backup,
+        ...(keyring === undefined ? [] : keyringAtBackup(version, request.facts, keyring)),
+        ...(native === undefined
+          ? []
+          : [
+              `--encrypt=${native.algorithm}`,
+              `--encrypt-key-file=${native.keyFile}`,
+              `--encrypt-threads=${native.threads}`,
+            ]),
+        ...(request.fromLsn === 0n ? [] : [`--incremental-lsn=${request.fromLsn}`]),
+        ...(request.limits.engineThrottle === undefined ? [] : [`--throttle=${request.limits.engineThrottle}`]),
       ],
-    },
-  ],
+    };
+  },
+  prepareCommands: (version, request) => {
+    const { keyring } = request;
+    const common = [
+      '--prepare',
+      ...(request.last ? [] : ['--apply-log-only']),
+      ...(request.incrementDirectory === undefined ? [] : [`--incremental-dir=${request.incrementDirectory}`]),
+      `--use-memory=${request.memoryBytes}`,
+    ];
+    const program = programPath(PROGRAM, request.engineDirectory);
+    if (keyring?.passphrase !== undefined)
+      // A target on the command line makes it read that directory's backup-my.cnf and no other option file. With the target in the option
+      // file it reads that one: so the passphrase, and with it the base's own options, stay on tmpfs.
+      return [
+        {
+          program,
+          optionFile: [
+            keyring.baseOptions,
+            toolOptions({ 'target-dir': request.baseDirectory, 'transition-key': keyring.passphrase }),
+          ].join('\n'),
+          args: [...common, ...pluginDirectory(version, keyring)],
+        },
+      ];
+    return [
+      {
+        program,
+        args: [
+          ...common,
+          `--target-dir=${request.baseDirectory}`,
+          ...(keyring === undefined ? [] : keyringAtPrepare(version, keyring)),
+        ],
+      },
+    ];
+  },
+  decryptCommand: (_version, { directory, native, engineDirectory }) => ({
+    program: programPath(PROGRAM, engineDirectory),
+    // Nothing but what stands here: the host's option files may name another key.
+    optionFile: '[xtrabackup]\n',
+    args: [
+      `--decrypt=${native.algorithm}`,
+      // A file, always: 2.4 puts a key given in any other way on the command line of the shell it starts for every file.
+      `--encrypt-key-file=${native.keyFile}`,
+      `--parallel=${native.threads}`,
+      `--target-dir=${directory}`,
+    ],
+    // It starts xbcrypt by its name.
+    ...(engineDirectory === undefined ? {} : { env: { PATH: `${engineDirectory}:${process.env.PATH ?? ''}` } }),
+  }),
+  rekeyCommand: (version, { preparedDirectory, dataDirectory, keyring, engineDirectory }) => {
+    const { plugin } = keyringOptions(version, keyring.kind);
+    return {
+      program: programPath(PROGRAM, engineDirectory),
+      // The plugin is what it would find in the server's own option file.
+      optionFile: [
+        ...(plugin === undefined ? [] : [`[mysqld]\nearly-plugin-load=${plugin}\n`]),
+        toolOptions(keyring.passphrase === undefined ? {} : { 'transition-key': keyring.passphrase }),
+      ].join('\n'),
+      args: [
+        '--move-back',
+        '--generate-new-master-key',
+        `--target-dir=${preparedDirectory}`,
+        `--datadir=${dataDirectory}`,
+        ...keyringAtPrepare(version, keyring),
+      ],
+    };
+  },
   judge,
   preparedType: (last) => (last ? 'full-prepared' : 'log-applied'),
 };
