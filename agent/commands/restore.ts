@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { RestoreAnswer, RestoreInstruction, RestoreStep } from '#core/agent-protocol.ts';
 import { asRedoubtError, RedoubtError } from '#core/errors.ts';
 import { type Manifest, manifestDigestInput } from '#core/manifest.ts';
+import { compareBuilds } from '../engines/compare-versions.ts';
 import { type Engine, type EngineVersion, engineOf } from '../engines/engine.ts';
 import { applySteps, stepDirectory } from '../restore/apply-steps.ts';
 import { lockDirectory } from '../restore/directory-lock.ts';
@@ -91,18 +92,13 @@ const fetchManifests = async (
   return manifests;
 };
 
-const numbersOf = (version: string): readonly number[] => version.split(/[.-]/).map(Number);
-
-const isOlder = (version: string, than: string): boolean => {
-  const [a, b] = [numbersOf(version), numbersOf(than)];
-  const at = a.findIndex((part, index) => part !== (b[index] ?? 0));
-  return at >= 0 && (a[at] as number) < (b[at] ?? 0);
-};
-
 /** A backup is prepared by the series that took it; XtraBackup's own direction within a series is the same version or a newer one. */
 const checkEngine = (engine: Engine, version: EngineVersion, manifests: readonly Manifest[]): void => {
   for (const { backup, engine: taken } of manifests) {
-    if (version.series !== taken.series || (engine.name === 'xtrabackup' && isOlder(version.version, taken.version)))
+    if (
+      version.series !== taken.series ||
+      (engine.name === 'xtrabackup' && compareBuilds(version.version, taken.version) < 0)
+    )
       throw new RedoubtError(
         'EngineUnsuited',
         `${backup} was taken by ${taken.name} ${taken.version}; this host has ${version.version}`,

@@ -7,3 +7,9 @@ export const compareVersions = (one: string, other: string): number => {
   }
   return 0;
 };
+
+const buildOf = (version: string): number => Number(/^[\d.]+-(\d+)/.exec(version)?.[1] ?? 0);
+
+/** As `compareVersions`, and by the build where the numbers are the same: `8.0.35-30` is before `8.0.35-31`. A word is no build. */
+export const compareBuilds = (one: string, other: string): number =>
+  compareVersions(one, other) || buildOf(one) - buildOf(other);

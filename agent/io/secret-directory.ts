@@ -1,23 +1,13 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { RedoubtError } from '#core/errors.ts';
+import { processStart } from '../control/process-start.ts';
 
 const TMPFS_MAGIC = 0x01021994;
 const RAMFS_MAGIC = 0x858458f6;
 const PLACES = ['/dev/shm', '/run'] as const;
 const NAME = /^redoubt-(\d+)-(\d+)-/;
-
-/** When a process started, in clock ticks since boot: with its id, this names it for ever. */
-const startOf = (pid: number): string | undefined => {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The command, in parentheses, may contain anything; the start is the 20th field after it.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  } catch {
-    return undefined;
-  }
-};
 
 const isMemory = (place: string): boolean => {
   try {
@@ -30,7 +20,8 @@ const isMemory = (place: string): boolean => {
 const sweep = (place: string): void => {
   for (const entry of readdirSync(place)) {
     const match = NAME.exec(entry);
-    if (match && startOf(Number(match[1])) !== match[2]) rmSync(join(place, entry), { recursive: true, force: true });
+    if (match && processStart(Number(match[1])) !== match[2])
+      rmSync(join(place, entry), { recursive: true, force: true });
   }
 };
 
@@ -51,7 +42,7 @@ export class SecretDirectory implements Disposable {
 
   /** Throws `Unexpected` where the host has no tmpfs that can be written to. `places` are tried in order. */
   static create(places: readonly string[] = PLACES): SecretDirectory {
-    const start = startOf(process.pid) ?? '0';
+    const start = processStart(process.pid) ?? '0';
     for (const place of places.filter(isMemory)) {
       let path: string;
       try {
