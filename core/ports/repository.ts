@@ -1,9 +1,10 @@
-import type { StoredObject } from '../manifest.ts';
 import type { BackupAddress } from '../object-keys.ts';
 
 /** An object as the repository describes it. */
 export interface ObjectFacts {
   readonly bytes: number;
+  /** Where the repository keeps versions. */
+  readonly version?: string;
   /** Lower-case hex, where the repository keeps a SHA-256 over the whole object. */
   readonly sha256?: string;
 }
@@ -37,8 +38,8 @@ export interface Repository {
   versions(prefix: string): Promise<readonly StoredVersion[]>;
   /** For good. One that is gone already is fine. */
   removeVersion(version: Pick<StoredVersion, 'key' | 'version'>): Promise<void>;
-  /** Of the version named, where one is. */
-  look(object: Pick<StoredObject, 'key' | 'version'>): Promise<ObjectFacts | undefined>;
+  /** What is there now. An object that was removed is not, although its versions can still be read for a while. */
+  look(key: string): Promise<ObjectFacts | undefined>;
   /** The keys under `prefix`, in their order. */
   list(prefix: string): Promise<readonly string[]>;
   /** What follows `prefix` in the keys under it, up to the next `/` and with it, each once; only those after `after`. */

@@ -176,23 +176,17 @@ export const s3Repository = (bucket: string, client = new S3Client({})): Reposit
       );
     },
 
-    async look({ key, version }) {
+    async look(key) {
       const facts = await unlessAbsent(
         `looking at ${key}`,
-        client.send(
-          new HeadObjectCommand({
-            Bucket: bucket,
-            Key: key,
-            ChecksumMode: 'ENABLED',
-            ...(version && { VersionId: version }),
-          }),
-        ),
+        client.send(new HeadObjectCommand({ Bucket: bucket, Key: key, ChecksumMode: 'ENABLED' })),
       );
       if (facts?.ContentLength === undefined) return undefined;
       // The checksum of a multipart upload is one over the parts' checksums, unless S3 says that it is of the whole object.
       const whole = facts.ChecksumSHA256 && !facts.ChecksumSHA256.includes('-') && facts.ChecksumType !== 'COMPOSITE';
       return {
         bytes: facts.ContentLength,
+        ...(facts.VersionId && { version: facts.VersionId }),
         ...(whole && facts.ChecksumSHA256 && { sha256: Buffer.from(facts.ChecksumSHA256, 'base64').toString('hex') }),
       };
     },

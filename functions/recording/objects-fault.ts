@@ -11,8 +11,14 @@ export interface ObjectsFault {
 const IN_PARALLEL = 32;
 
 const faultOf = async (repository: Repository, object: StoredObject): Promise<ObjectsFault | undefined> => {
-  const facts = await repository.look(object);
+  const facts = await repository.look(object.key);
   if (!facts) return { code: 'ObjectMissing', detail: `${object.key} is not in the repository` };
+  // A version that was sent can be read for a while after its object was removed or replaced: it must still be the current one.
+  if (object.version !== undefined && facts.version !== undefined && facts.version !== object.version)
+    return {
+      code: 'ObjectTampered',
+      detail: `${object.key} is version ${facts.version} now, ${object.version} was sent`,
+    };
   if (facts.bytes !== object.bytes)
     return { code: 'ObjectTampered', detail: `${object.key} has ${facts.bytes} bytes, ${object.bytes} were sent` };
   if (facts.sha256 !== undefined && facts.sha256 !== object.sha256)

@@ -63,10 +63,32 @@ export const repositoryContract = (name: string, create: () => Promise<Repositor
 
     it('tells the size of an object, and its digest if it tells one', async () => {
       await repository.write('runs/a', 'Grüße');
-      const facts = await repository.look({ key: 'runs/a' });
+      const facts = await repository.look('runs/a');
       expect(facts?.bytes).toBe(7);
       if (facts?.sha256 !== undefined) expect(facts.sha256).toBe(sha256Of('Grüße'));
-      expect(await repository.look({ key: 'runs/b' })).toBeUndefined();
+      expect(await repository.look('runs/b')).toBeUndefined();
+    });
+
+    it('looks at what is there now, by its version if it keeps versions', async () => {
+      await repository.write('runs/a', 'first');
+      const first = await repository.look('runs/a');
+      await repository.write('runs/a', 'second');
+      const second = await repository.look('runs/a');
+      const current = (await repository.versions('runs/a')).find(({ isLatest }) => isLatest);
+      expect(second).toMatchObject({ bytes: 6 });
+      expect(second?.version).toBe(current?.version);
+      if (first?.version !== undefined) expect(second?.version).not.toBe(first.version);
+    });
+
+    it('sees nothing where an uncommitted backup was removed, even if its versions can still be read', async () => {
+      await uploadAll();
+      const key = dataKeyOf(at, 0);
+      const sent = await repository.look(key);
+      await repository.removeUncommitted(at);
+      expect(await repository.look(key)).toBeUndefined();
+      const left = (await repository.versions(key)).filter(({ isMarker }) => !isMarker);
+      expect(left.map(({ version }) => version)).toEqual(sent?.version === undefined ? [] : [sent.version]);
+      expect((await repository.versions(key)).filter(({ isLatest, isMarker }) => isLatest && !isMarker)).toEqual([]);
     });
 
     it('lists what lies under a prefix, in order, and nothing else', async () => {

@@ -9,7 +9,7 @@ import { type S3, startS3 } from '#local/cloud/s3/start-s3.ts';
 import { sampleAddress } from '../doubles/sample-manifest.ts';
 import { repositoryContract } from './repository-contract.ts';
 
-const buckets = Array.from({ length: 20 }, (_, index) => `repository-${index}`);
+const buckets = Array.from({ length: 24 }, (_, index) => `repository-${index}`);
 const directory = mkdtempSync(join(tmpdir(), 's3-repository-'));
 let allows: (access: S3Access) => boolean = () => true;
 let s3: S3;
@@ -66,7 +66,7 @@ describe('a repository that does not do as it is asked', () => {
     const bucket = nextBucket();
     allows = () => false;
     try {
-      for (const operation of [...operations(bucket), () => s3Repository(bucket, client).look({ key: 'runs/a' })])
+      for (const operation of [...operations(bucket), () => s3Repository(bucket, client).look('runs/a')])
         await expect(operation()).rejects.toMatchObject({ name: 'RepositoryRefused' });
     } finally {
       allows = () => true;

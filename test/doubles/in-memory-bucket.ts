@@ -11,23 +11,33 @@ interface Version {
   readonly text: string | undefined;
 }
 
-/** What is there now; whoever sets or deletes something leaves a version behind, as in a versioned bucket. */
+/** What is there now; in a bucket with versions, whoever sets or deletes something leaves one behind. */
 class VersionedObjects extends Map<string, string> {
   /** Oldest first. */
   history: Version[] = [];
+  readonly #versioned: boolean;
   #made = 0;
 
+  constructor(versioned: boolean) {
+    super();
+    this.#versioned = versioned;
+  }
+
   override set(key: string, text: string): this {
-    this.#made += 1;
-    this.history.push({ key, version: `v${this.#made}`, text });
+    this.#note(key, text);
     return super.set(key, text);
   }
 
   override delete(key: string): boolean {
     if (!this.has(key)) return false;
-    this.#made += 1;
-    this.history.push({ key, version: `v${this.#made}`, text: undefined });
+    this.#note(key, undefined);
     return super.delete(key);
+  }
+
+  #note(key: string, text: string | undefined): void {
+    this.#made += 1;
+    if (!this.#versioned) this.history = this.history.filter((version) => version.key !== key);
+    if (this.#versioned || text !== undefined) this.history.push({ key, version: `v${this.#made}`, text });
   }
 
   latest(key: string): Version | undefined {
@@ -46,14 +56,16 @@ class VersionedObjects extends Map<string, string> {
 /** The control plane's view of the bucket, in memory. */
 export interface InMemoryBucket extends Repository {
   readonly objects: Map<string, string>;
+  /** What S3 answers who has just written `key`. */
+  readonly versionOf: (key: string) => string | undefined;
   /** Everything that can still be read, older versions included. */
   readonly everything: () => readonly string[];
   /** Keys of multipart uploads that are neither completed nor aborted. */
   readonly uploads: Set<string>;
 }
 
-export const inMemoryBucket = (): InMemoryBucket => {
-  const objects = new VersionedObjects();
+export const inMemoryBucket = ({ versioned = true } = {}): InMemoryBucket => {
+  const objects = new VersionedObjects(versioned);
   const uploads = new Set<string>();
   const keysUnder = (prefix: string) => [...objects.keys()].filter((key) => key.startsWith(prefix)).sort();
   const abortUploads = async (prefix: string) => {
@@ -63,6 +75,7 @@ export const inMemoryBucket = (): InMemoryBucket => {
   };
   return {
     objects,
+    versionOf: (key) => (versioned && objects.has(key) ? objects.latest(key)?.version : undefined),
     everything: () => objects.history.flatMap(({ text }) => text ?? []),
     uploads,
     read: async (key, version) => {
@@ -86,7 +99,7 @@ export const inMemoryBucket = (): InMemoryBucket => {
         .map(
           ({ key, version, text }): StoredVersion => ({
             key,
-            version,
+            ...(versioned && { version }),
             isLatest: objects.latest(key)?.version === version,
             isMarker: text === undefined,
           }),
@@ -96,9 +109,11 @@ export const inMemoryBucket = (): InMemoryBucket => {
       if (version) objects.removeVersion(key, version);
       else objects.delete(key);
     },
-    look: async ({ key }) => {
-      const text = objects.get(key);
-      return text === undefined ? undefined : { bytes: Buffer.byteLength(text), sha256: sha256(text) };
+    look: async (key) => {
+      const { text, version } = objects.latest(key) ?? {};
+      return text === undefined
+        ? undefined
+        : { bytes: Buffer.byteLength(text), sha256: sha256(text), ...(versioned && version && { version }) };
     },
     list: async (prefix) => keysUnder(prefix),
     folders: async (prefix, after = '') => {

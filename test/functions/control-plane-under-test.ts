@@ -2,7 +2,7 @@ import type { BackupInstruction } from '#core/agent-protocol.ts';
 import type { Lease } from '#core/catalog-records.ts';
 import type { ClusterConfig } from '#core/cluster-config.ts';
 import { type RunId, runIdSchema } from '#core/ids.ts';
-import type { Manifest } from '#core/manifest.ts';
+import type { Manifest, StoredObject } from '#core/manifest.ts';
 import type { BackupAddress } from '#core/object-keys.ts';
 import type { Random } from '#core/ports/random.ts';
 import { chainKeysSchema } from '#core/wrapped-key.ts';
@@ -14,7 +14,7 @@ import { settleRun } from '#functions/settle-run/settle-run.ts';
 import { type FakeClock, fakeClock } from '../doubles/fake-clock.ts';
 import { fakeExecutions } from '../doubles/fake-executions.ts';
 import { fakeHosts } from '../doubles/fake-hosts.ts';
-import { fakeKeys } from '../doubles/fake-keys.ts';
+import { fakeKeys, OTHER_KEY } from '../doubles/fake-keys.ts';
 import { fakeSchedules } from '../doubles/fake-schedules.ts';
 import { inMemoryBucket } from '../doubles/in-memory-bucket.ts';
 import { type Catalog, inMemoryCatalog } from '../doubles/in-memory-catalog.ts';
@@ -45,10 +45,15 @@ const countingRandom = (): Random => {
   };
 };
 
+/** The version of each object as S3 answered it to who sent it. */
+export type SentVersions = ReadonlyMap<string, string | undefined>;
+
 export interface ControlPlaneOptions {
   readonly config?: ClusterConfig;
   readonly catalog?: Catalog;
   readonly clock?: FakeClock;
+  /** Whether the bucket keeps versions, as a deployed one does. */
+  readonly versioned?: boolean;
   /** Wraps what the functions are given, to delay or break it. */
   readonly through?: <Ports extends object>(ports: Ports) => Ports;
 }
@@ -57,6 +62,7 @@ export interface ControlPlaneOptions {
 export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) => {
   const catalog = options.catalog ?? inMemoryCatalog();
   const hosts = fakeHosts();
+  const bucket = inMemoryBucket({ versioned: options.versioned ?? true });
   const through = options.through ?? (<Ports extends object>(ports: Ports) => ports);
   const deps = {
     clusters: through(catalog.clusters),
@@ -65,7 +71,7 @@ export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) =
     runs: through(catalog.runs),
     hosts: through(hosts),
     commands: through<typeof hosts>(hosts),
-    repository: through(inMemoryBucket()),
+    repository: through(bucket),
     keys: through(fakeKeys()),
     executions: through(fakeExecutions()),
     schedules: fakeSchedules(),
@@ -73,6 +79,7 @@ export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) =
     random: countingRandom(),
     log: recordedLog(),
     heartbeatSeconds: 60,
+    otherKeys: [OTHER_KEY],
   };
   await catalog.clusters.put(options.config ?? sampleCluster());
 
@@ -107,10 +114,25 @@ export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) =
   };
 
   /** Puts the backup's objects and its manifest into the repository, as the agent does. */
-  const commit = (instruction: Omit<BackupInstruction, 'taskToken'>, facts: Partial<Manifest> = {}): SampleBackup => {
+  const commit = (instruction: Omit<BackupInstruction, 'taskToken'>, facts: Partial<Manifest> = {}): SampleBackup =>
+    commitOver(instruction, upload(addressOf(instruction)), facts);
+
+  /** Puts the manifest over objects that were sent as these versions, whatever became of them. */
+  const commitOver = (
+    instruction: Omit<BackupInstruction, 'taskToken'>,
+    versions: SentVersions,
+    facts: Partial<Manifest> = {},
+  ): SampleBackup => {
     const at = addressOf(instruction);
-    upload(at);
+    const { segments, inventory, engineLog } = sampleManifest(at);
+    const sent = (object: StoredObject): StoredObject => {
+      const version = versions.get(object.key);
+      return { ...object, ...(version !== undefined && { version }) };
+    };
     const backup = sampleBackup(at, {
+      segments: segments.map(sent),
+      inventory: sent(inventory),
+      engineLog: sent(engineLog),
       ...(instruction.parent && { tip: instruction.parent }),
       run: instruction.run,
       fencingToken: instruction.fencingToken,
@@ -124,8 +146,13 @@ export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) =
     return backup;
   };
 
-  const upload = (at: BackupAddress): void => {
-    for (const [key, text] of sampleObjects(at)) deps.repository.objects.set(key, text);
+  const upload = (at: BackupAddress): SentVersions => {
+    const versions = new Map<string, string | undefined>();
+    for (const [key, text] of sampleObjects(at)) {
+      bucket.objects.set(key, text);
+      versions.set(key, bucket.versionOf(key));
+    }
+    return versions;
   };
 
   const record = (run: string, backup: SampleBackup) =>
@@ -158,7 +185,7 @@ export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) =
 
   const lease = (): Promise<Lease | undefined> => deps.leases.get(SHOP);
 
-  return { ...deps, deps, plan, ask, commit, upload, record, settle, backUp, lease };
+  return { ...deps, deps, bucket, plan, ask, commit, commitOver, upload, record, settle, backUp, lease };
 };
 
 export type ControlPlaneUnderTest = Awaited<ReturnType<typeof controlPlaneUnderTest>>;

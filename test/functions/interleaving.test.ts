@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { BackupRecord, ChainHead } from '#core/catalog-records.ts';
 import { RedoubtError } from '#core/errors.ts';
+import { manifestObjects, manifestSchema } from '#core/manifest.ts';
 import { planRestore } from '#core/restore-plan.ts';
 import { type Catalog, inMemoryCatalog } from '../doubles/in-memory-catalog.ts';
 import { SHOP } from '../doubles/sample-manifest.ts';
@@ -35,8 +36,17 @@ const storyArbitrary: fc.Arbitrary<Story> = fc.record({
 
 const TRIES = 8;
 
+/** Lets other things happen. */
+type Wait = (name: string) => Promise<void>;
+
 /** One execution, as the state machine and the agent would play it; another one later where the cluster is held. */
-const play = async (world: ControlPlaneUnderTest, run: string, story: Story, tries = TRIES): Promise<void> => {
+const play = async (
+  world: ControlPlaneUnderTest,
+  wait: Wait,
+  run: string,
+  story: Story,
+  tries = TRIES,
+): Promise<void> => {
   const { fate, kind } = story;
   const stop = () => world.executions.ended.add(executionOf(run));
   try {
@@ -48,7 +58,15 @@ const play = async (world: ControlPlaneUnderTest, run: string, story: Story, tri
       stop();
       return;
     }
-    if (fate === 'is stopped, agent goes on') stop();
+    if (fate === 'is stopped, agent goes on') {
+      const sent = world.upload(planned.decoded);
+      stop();
+      const settled = world.settle(run, { outcome: 'aborted', error: 'RunCancelled' });
+      await wait('commit late');
+      world.commitOver(planned.decoded, sent);
+      await settled;
+      return;
+    }
     const backup = world.commit(planned.decoded);
     if (fate === 'recorder dies') {
       stop();
@@ -62,7 +80,7 @@ const play = async (world: ControlPlaneUnderTest, run: string, story: Story, tri
     expect(error.code).not.toBe('Unexpected');
     await world.settle(run, { outcome: 'failed', error: error.code, cause: error.detail });
     stop();
-    if (error.code === 'BackupInProgress' && tries > 1) await play(world, `${run}-again`, story, tries - 1);
+    if (error.code === 'BackupInProgress' && tries > 1) await play(world, wait, `${run}-again`, story, tries - 1);
   }
 };
 
@@ -104,6 +122,17 @@ const expectOneLine = (backups: readonly BackupRecord[], seen: Observed): void =
   }
 };
 
+/** What each manifest names is what is there now: a version behind a delete marker expires later. */
+const expectAllThere = ({ bucket }: ControlPlaneUnderTest, backups: readonly BackupRecord[]): void => {
+  for (const { manifestKey } of backups) {
+    const manifest = manifestSchema.parse(JSON.parse(bucket.objects.get(manifestKey) ?? 'null'));
+    for (const { key, version } of manifestObjects(manifest)) {
+      expect(version).toBeDefined();
+      expect({ key, version: bucket.versionOf(key) }).toEqual({ key, version });
+    }
+  }
+};
+
 describe('runs of one cluster, however they interleave', () => {
   it('have one writer, and leave one unbroken line of backups whose objects are all there', async () => {
     await fc.assert(
@@ -117,14 +146,15 @@ describe('runs of one cluster, however they interleave', () => {
             catalog,
             through: (ports) => scheduled(scheduler, ports),
           });
-          const runs = stories.map((story, index) => play(world, `run-${index + 1}`, story));
+          const wait: Wait = (name) => scheduler.schedule(Promise.resolve(), name);
+          const runs = stories.map((story, index) => play(world, wait, `run-${index + 1}`, story));
           await scheduler.waitFor(Promise.all(runs));
 
           // One more run finds whatever the others left, and ends with nothing held and nothing lent.
-          await scheduler.waitFor(play(world, 'run-last', { fate: 'finishes', kind: 'auto' }));
+          await scheduler.waitFor(play(world, wait, 'run-last', { fate: 'finishes', kind: 'auto' }));
           const { backups } = await catalog.chains.all(SHOP);
           expectOneLine(backups, seen);
-          for (const { manifestKey } of backups) expect(world.repository.objects.has(manifestKey)).toBe(true);
+          expectAllThere(world, backups);
           expect(backups.at(-1)?.run).toBe('run-last');
           expect((await catalog.leases.get(SHOP))?.held).toBe(false);
         },

@@ -5,10 +5,11 @@ import { type ControlPlaneUnderTest, controlPlaneUnderTest, executionOf, runId }
 
 describe('recording a backup', () => {
   let world: ControlPlaneUnderTest;
+  let planned: Awaited<ReturnType<ControlPlaneUnderTest['plan']>>;
   let backup: SampleBackup;
   beforeEach(async () => {
     world = await controlPlaneUnderTest();
-    const planned = await world.plan('run-1');
+    planned = await world.plan('run-1');
     await world.ask('run-1', planned);
     backup = world.commit(planned.decoded);
   });
@@ -111,13 +112,23 @@ describe('recording a backup', () => {
     await nothingIsRecorded();
   });
 
+  it('refuses a backup with an object that was sent again: the version that was sealed is no longer the current one', async () => {
+    const [segment] = backup.manifest.segments;
+    const text = world.bucket.objects.get(segment?.key ?? '') ?? '';
+    world.bucket.objects.set(segment?.key ?? '', text);
+    await expect(world.record('run-1', backup)).rejects.toMatchObject({
+      name: 'ObjectTampered',
+      detail: expect.stringContaining(`${segment?.version} was sent`),
+    });
+    await nothingIsRecorded();
+  });
+
   it('records nothing for a run that lost the lease', async () => {
     world.executions.ended.add(executionOf('run-1'));
     world.repository.objects.delete(backup.key);
     await world.plan('run-2');
-    world.repository.objects.set(backup.key, backup.text);
-    world.upload(backup.manifest);
-    await expect(world.record('run-1', backup)).rejects.toMatchObject({ name: 'LeaseLost' });
+    const late = world.commit(planned.decoded);
+    await expect(world.record('run-1', late)).rejects.toMatchObject({ name: 'LeaseLost' });
     await nothingIsRecorded();
   });
 

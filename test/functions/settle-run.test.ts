@@ -116,6 +116,20 @@ describe('settling a run', () => {
     expect((await world.runs.get(runId('run-1')))?.detail).toContain('cannot be recorded');
   });
 
+  it('lets nobody record what an agent commits over objects that were removed, though their versions can still be read', async () => {
+    const instruction = await asked('run-1');
+    const sent = world.upload(instruction);
+    await world.settle('run-1', failed);
+    world.executions.ended.add(executionOf('run-1'));
+    const late = world.commitOver(instruction, sent);
+    for (const { key, version } of late.manifest.segments) {
+      expect(await world.repository.read(key, version)).toBeDefined();
+      expect(await world.repository.look(key)).toBeUndefined();
+    }
+    await world.plan('run-2');
+    expect((await world.chains.all(SHOP)).backups).toEqual([]);
+  });
+
   it('finds the grant of a plan that died before it could write it down', async () => {
     const { decoded } = await world.plan('run-1');
     await world.runs.setGrants(runId('run-1'), []);
