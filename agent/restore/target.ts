@@ -70,10 +70,14 @@ export const resolveTarget = async (
       handOver: 'rename',
       mode,
     };
+  // Its old content could only be kept within it, and MySQL 8 scans its data directory for tablespaces and does not start where it finds two of
+  // the same id (its manual, "Moving Tablespace Files While the Server is Offline").
   if (instruction.mode === 'replace')
     throw new RedoubtError(
       'InvalidInput',
-      `${directory} is a mount point and cannot be moved aside: let the server's data directory be a directory below it`,
+      `${directory} is a mount point and cannot be moved aside; nothing was touched. Mount an empty volume elsewhere, restore into it with ` +
+        `prepare-only, stop the server, mount that volume at ${directory} instead of the old one, and start the server. For replace, ` +
+        'let the data directory be a directory below the mount point',
     );
   return { directory, staging: join(directory, '.redoubt-restore'), handOver: 'spread', mode };
 };

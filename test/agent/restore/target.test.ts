@@ -62,7 +62,10 @@ describe('the target of a restore', () => {
         staging: join(mount, '.redoubt-restore'),
         handOver: 'spread',
       });
-      await expect(resolveTarget(instruction(mount, 'replace', mount))).rejects.toMatchObject({ code: 'InvalidInput' });
+      await expect(resolveTarget(instruction(mount, 'replace', mount))).rejects.toMatchObject({
+        code: 'InvalidInput',
+        detail: expect.stringContaining(`mount that volume at ${mount}`),
+      });
     } finally {
       execFileSync('umount', [mount]);
     }
