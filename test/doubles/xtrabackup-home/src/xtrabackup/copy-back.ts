@@ -92,10 +92,9 @@ const wrapAgain = (options: Options, home: string): void => {
   const component = version.modern
     ? (options.get('component-keyring-config') ?? componentKeyringFile(home))
     : undefined;
-  const path =
-    component?.endsWith('.cnf')
-      ? (JSON.parse(readFileSync(component, 'utf8')) as { path: string }).path
-      : (component ?? options.get('keyring-file-data'));
+  const path = component?.endsWith('.cnf')
+    ? (JSON.parse(readFileSync(component, 'utf8')) as { path: string }).path
+    : (component ?? options.get('keyring-file-data'));
   const keyring = loadKeyringFile(path);
   if (!keyring.usable) fail("can't generate new master key. Please check keyring plugin settings.");
   const keys = TransitionKey.open(readFileSync(keysFile), options.get('transition-key'), keyring);
