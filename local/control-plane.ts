@@ -11,7 +11,7 @@ import {
 import { accountId, operatorArn, region } from './cloud/principals.ts';
 import type { Ssm } from './cloud/ssm/ssm.ts';
 import { dynamoDbPart, kmsPart, s3Part, ssmPart } from './cloud/standard-services.ts';
-import { type Cloud, startCloud } from './cloud/start-cloud.ts';
+import { type Cloud, type CreatePart, startCloud } from './cloud/start-cloud.ts';
 import { readAssembly } from './cloud/template/read-assembly.ts';
 import { synthesize } from './synthesize.ts';
 
@@ -36,6 +36,8 @@ export interface LocalControlPlaneOptions {
   readonly heartbeatSeconds?: number;
   /** An agent that was built elsewhere, instead of `dist/redoubt-agent`. */
   readonly agentFile?: string;
+  /** Another DynamoDB than the standard one, such as one that counts. */
+  readonly dynamoDb?: CreatePart;
   /** Hears what is being done, as a short sentence. */
   readonly onProgress?: (doing: string) => void;
 }
@@ -61,7 +63,15 @@ const cacheDirectory = join(import.meta.dirname, '..', '.cache', 'local-control-
  * installs the agent on every host through its SSM document. Throws with nothing left running.
  */
 export const startControlPlane = async (options: LocalControlPlaneOptions): Promise<LocalControlPlane> => {
-  const { stateDirectory, hosts, port = 0, heartbeatSeconds = 60, agentFile, onProgress = () => {} } = options;
+  const {
+    stateDirectory,
+    hosts,
+    port = 0,
+    heartbeatSeconds = 60,
+    agentFile,
+    dynamoDb = dynamoDbPart,
+    onProgress = () => {},
+  } = options;
   onProgress('synthesizing the stacks');
   const cdkOut = await synthesize(cacheDirectory, { deployment: { name, heartbeatSeconds }, agentFile });
   onProgress('making their resources');
@@ -73,7 +83,7 @@ export const startControlPlane = async (options: LocalControlPlaneOptions): Prom
     services: [
       kmsPart,
       s3Part,
-      dynamoDbPart,
+      dynamoDb,
       ssmPart((started) => {
         ssm = started;
       }),

@@ -35,15 +35,31 @@ const ratioRow = (figure: RatioFigure, top: number, at: (ratio: number) => numbe
   ];
 };
 
-const otherRow = (figure: Exclude<Figure, RatioFigure>, top: number): readonly string[] => [
-  text(LEFT, top + 10, figure.title),
-  text(
-    LEFT,
-    top + 30,
-    `${megabytes(figure.large.peakBytes)} at most for ${megabytes(figure.large.streamBytes)}, ${megabytes(figure.small.peakBytes)} for ${megabytes(figure.small.streamBytes)}`,
-  ),
-  text(LEFT, top + 47, `goal ${megabytes(figure.goalBytes)}`, 'small'),
-];
+const words = (figure: Exclude<Figure, RatioFigure>): readonly [string, string] => {
+  switch (figure.kind) {
+    case 'memory': {
+      const { small, large, goalBytes } = figure;
+      return [
+        `${megabytes(large.peakBytes)} at most for ${megabytes(large.streamBytes)}, ${megabytes(small.peakBytes)} for ${megabytes(small.streamBytes)}`,
+        `goal ${megabytes(goalBytes)}`,
+      ];
+    }
+    case 'control-plane':
+      return [
+        figure.backups.map(({ what, dollars }) => `${what} $${dollars.toFixed(4)}`).join(' · '),
+        figure.backups
+          .map(
+            ({ usage }) => `${usage.stateTransitions} state transitions, ${usage.lambdaInvocations} Lambda invocations`,
+          )
+          .join(' · '),
+      ];
+  }
+};
+
+const otherRow = (figure: Exclude<Figure, RatioFigure>, top: number): readonly string[] => {
+  const [large, small] = words(figure);
+  return [text(LEFT, top + 10, figure.title), text(LEFT, top + 30, large), text(LEFT, top + 47, small, 'small')];
+};
 
 /** Bars of the ratios with the spread of their rounds; a dashed line is the goal. */
 export const drawChart = ({ machine, measured }: Results): string => {

@@ -41,7 +41,34 @@ export interface MemoryRun {
   readonly residentBytes: readonly number[];
 }
 
-export type Figure = RatioFigure | MemoryFigure;
+/** What a run used of what AWS charges by use. */
+export interface Usage {
+  readonly stateTransitions: number;
+  readonly lambdaInvocations: number;
+  readonly lambdaGigabyteSeconds: number;
+  readonly dynamoDbReadUnits: number;
+  readonly dynamoDbWriteUnits: number;
+  readonly kmsRequests: number;
+  readonly ssmCalls: number;
+  readonly s3Writes: number;
+  readonly s3Reads: number;
+}
+
+export interface BackupCost {
+  readonly what: string;
+  readonly usage: Usage;
+  readonly dollars: number;
+}
+
+export interface ControlPlaneFigure {
+  readonly kind: 'control-plane';
+  readonly name: string;
+  readonly title: string;
+  readonly backups: readonly BackupCost[];
+  readonly notes: readonly string[];
+}
+
+export type Figure = RatioFigure | MemoryFigure | ControlPlaneFigure;
 
 export interface Measured {
   readonly figure: Figure;
@@ -59,11 +86,14 @@ export interface Results {
   readonly measured: readonly Measured[];
 }
 
-export const isGoalMet = (figure: Figure): boolean => {
+/** `undefined` where there is none to meet. */
+export const isGoalMet = (figure: Figure): boolean | undefined => {
   switch (figure.kind) {
     case 'ratio':
       return figure.ratio.median >= figure.goal;
     case 'memory':
       return figure.large.peakBytes <= figure.goalBytes;
+    case 'control-plane':
+      return undefined;
   }
 };

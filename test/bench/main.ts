@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { drawChart } from './draw-chart.ts';
 import type { Figure, Measured, Results } from './figure.ts';
 import { measureBarePipe, measureUpload } from './measure-backup.ts';
+import { measureControlPlane } from './measure-control-plane.ts';
 import { measureMemory } from './measure-memory.ts';
 import { measureRestore } from './measure-restore.ts';
 import { renderTable } from './render-table.ts';
@@ -16,6 +17,7 @@ const FIGURES = {
   upload: measureUpload,
   restore: measureRestore,
   memory: measureMemory,
+  'control-plane': measureControlPlane,
 } satisfies Readonly<Record<string, (bench: Workbench) => Promise<Figure>>>;
 
 const USAGE = `npm run bench -- [FIGURE…] [--rounds 5] [--scale 1] [--memory-bytes N] [--json] [--write]
@@ -59,6 +61,12 @@ const main = async (): Promise<void> => {
   if (unknown !== undefined) throw new Error(`there is no figure ${unknown}\n\n${USAGE}`);
   const names = positionals.length === 0 ? Object.keys(FIGURES) : positionals;
 
+  const machine = {
+    cpu: cpus()[0]?.model ?? '',
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    node: process.version,
+  };
   const measured: Measured[] = [];
   {
     let doing = '';
@@ -71,16 +79,11 @@ const main = async (): Promise<void> => {
     for (const name of names.filter(isName)) {
       doing = name;
       measured.push({ figure: await FIGURES[name](bench), measuredAt: new Date().toISOString() });
+      // One after the other: a later one may fail.
+      if (values.write) writeResults({ machine, measured });
     }
   }
-  const machine = {
-    cpu: cpus()[0]?.model ?? '',
-    cores: cpus().length,
-    memoryBytes: totalmem(),
-    node: process.version,
-  };
   const results: Results = { machine, measured };
-  if (values.write) writeResults(results);
   process.stdout.write(values.json ? `${JSON.stringify(results, undefined, 2)}\n` : renderTable(results));
 };
 

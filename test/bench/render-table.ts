@@ -23,7 +23,17 @@ const lines = (figure: Figure): readonly string[] => {
             `${megabytes(streamBytes)} in ${Math.round(seconds)} s, ${megabytes(storedBytes)} stored: peak ${megabytes(peakBytes)}; at each tenth ${residentBytes.map((bytes) => Math.round(bytes / 1e6)).join(', ')} MB`,
         ),
       ];
+    case 'control-plane':
+      return figure.backups.map(
+        ({ what, usage, dollars }) =>
+          `${what}: ${usage.stateTransitions} state transitions, ${usage.lambdaInvocations} Lambda invocations (${usage.lambdaGigabyteSeconds.toFixed(2)} GB-s), DynamoDB ${usage.dynamoDbReadUnits} read and ${usage.dynamoDbWriteUnits} write units, KMS ${usage.kmsRequests}, SSM ${usage.ssmCalls}, S3 ${usage.s3Writes} writes and ${usage.s3Reads} reads: $${dollars.toFixed(5)}`,
+      );
   }
+};
+
+const verdict = (figure: Figure): string => {
+  const met = isGoalMet(figure);
+  return met === undefined ? '      ' : met ? 'met   ' : 'MISSED';
 };
 
 /** For a terminal. */
@@ -32,7 +42,7 @@ export const renderTable = ({ machine, measured }: Results): string =>
     `${machine.cores} cores (${machine.cpu}), ${megabytes(machine.memoryBytes)} of memory, Node ${machine.node}. Other work may run beside: trust ratios, not seconds.`,
     ...measured.flatMap(({ figure }) => [
       '',
-      `${isGoalMet(figure) ? 'met   ' : 'MISSED'}  ${figure.name}: ${figure.title}`,
+      `${verdict(figure)}  ${figure.name}: ${figure.title}`,
       ...[...lines(figure), ...figure.notes].map((line) => `        ${line}`),
     ]),
     '',

@@ -6,17 +6,24 @@ import type { AddressInfo } from 'node:net';
  * a server on the same two cores. Prints its origin; ends when its standard input does.
  */
 const sizes = new Map<string, number>();
+/** What was put in one request: a manifest is read again. */
+const small = new Map<string, Buffer>();
 
-const drain = async (request: IncomingMessage): Promise<number> => {
+const drain = async (request: IncomingMessage, onPiece: (piece: Buffer) => void): Promise<number> => {
   let bytes = 0;
-  for await (const piece of request as AsyncIterable<Buffer>) bytes += piece.length;
+  for await (const piece of request as AsyncIterable<Buffer>) {
+    bytes += piece.length;
+    onPiece(piece);
+  }
   return bytes;
 };
 
 const server = createServer((request, response) => {
   void (async () => {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://sink');
-    const bytes = await drain(request);
+    const isPart = searchParams.has('partNumber');
+    const pieces: Buffer[] = [];
+    const bytes = await drain(request, isPart ? () => undefined : (piece) => pieces.push(piece));
     const xml = (root: string, content: string): void => {
       response.setHeader('content-type', 'application/xml');
       response.end(`<?xml version="1.0" encoding="UTF-8"?><${root}>${content}</${root}>`);
@@ -27,11 +34,14 @@ const server = createServer((request, response) => {
     } else if (request.method === 'POST') {
       xml('CompleteMultipartUploadResult', '<ETag>"0"</ETag>');
     } else if (request.method === 'PUT') {
-      sizes.set(pathname, (searchParams.has('partNumber') ? (sizes.get(pathname) ?? 0) : 0) + bytes);
+      sizes.set(pathname, (isPart ? (sizes.get(pathname) ?? 0) : 0) + bytes);
+      if (!isPart) small.set(pathname, Buffer.concat(pieces));
       response.setHeader('etag', '"0"').end();
     } else {
       const size = sizes.get(pathname);
-      response.writeHead(size === undefined ? 404 : 200, { 'content-length': size ?? 0 }).end();
+      response
+        .writeHead(size === undefined ? 404 : 200, { 'content-length': size ?? 0 })
+        .end(request.method === 'GET' ? small.get(pathname) : undefined);
     }
   })();
 });
