@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BackupAnswer, BackupInstruction } from '#core/agent-protocol.ts';
 import { type Checkpoints, checkpointsFault, parseCheckpoints } from '#core/checkpoints.ts';
+import type { Encryption } from '#core/cluster-config.ts';
 import { judgeDescent } from '#core/descent.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { lsn } from '#core/lsn.ts';
@@ -13,6 +14,12 @@ import type { Engine, EngineVersion } from '../engines/engine.ts';
 import { EngineLog } from '../engines/engine-log.ts';
 import { runProcess } from '../io/run-process.ts';
 import { SecretDirectory } from '../io/secret-directory.ts';
+import { checkSameKeys, escrowOf, keyringAfter, storeKeyring, transitionOf } from '../keyring/escrow-keyring.ts';
+import { KeyringFingerprint } from '../keyring/keyring-fingerprint.ts';
+import type { KeyringSnapshot } from '../keyring/keyring-snapshot.ts';
+import { readServerKeyring } from '../keyring/server-keyring.ts';
+import { stageKeyring } from '../keyring/stage-keyring.ts';
+import { type OpenChainKeys, openChainKeys } from '../keys/open-chain-keys.ts';
 import { expectedFiles, renameFiles } from '../restore/expected-files.ts';
 import { gtidContained } from '../server/gtid-contained.ts';
 import { missingTablespaces } from '../server/missing-tablespaces.ts';
@@ -24,9 +31,11 @@ import { EnginePipe } from '../stream/engine-pipe.ts';
 import { Inventory } from '../stream/inventory.ts';
 import type { InventoryDocument } from '../stream/inventory-format.ts';
 import { signManifest } from '../stream/manifest-mac.ts';
+import { PlainSizes } from '../stream/plain-sizes.ts';
 import { sealBuffer } from '../stream/seal.ts';
 import { sealContextOf } from '../stream/seal-context.ts';
 import { type StoredStream, storeStream } from '../stream/store-stream.ts';
+import { decryptXbcrypt, plainPath, XBCRYPT_SUFFIX } from '../stream/xbcrypt.ts';
 import { XbstreamReader } from '../stream/xbstream-reader.ts';
 import type { BackupServer } from './backup-server.ts';
 import { parseBinlogPosition } from './binlog-position.ts';
@@ -51,6 +60,9 @@ interface Copy {
   readonly reader: XbstreamReader;
   readonly inventory: Inventory;
   readonly captured: CapturedFiles;
+  readonly plainSizes: PlainSizes;
+  readonly metadata: Metadata;
+  readonly keyring: KeyringSnapshot | undefined;
   /** When the engine let go of the server's locks, in milliseconds. */
   readonly releasedAt: number;
   readonly engineLog: Buffer;
@@ -82,49 +94,72 @@ export const runBackup = async (
   context.progress.phase('probing');
   const version = await host.engine.version(instruction.engineDirectory);
   const server = await host.openServer(instruction);
-  const before = await refuseEarly(instruction, host.engine, version, server);
+  const { facts: before, keyring } = await refuseEarly(instruction, host.engine, version, server);
+  try {
+    return await takeBackup(instruction, context, host, { startedAt, version, server, before, keyring });
+  } finally {
+    keyring?.destroy();
+  }
+};
+
+interface Begun {
+  readonly startedAt: Date;
+  readonly version: EngineVersion;
+  readonly server: BackupServer;
+  readonly before: ServerFacts;
+  readonly keyring: KeyringSnapshot | undefined;
+}
+
+const takeBackup = async (
+  instruction: BackupInstruction,
+  context: RunContext,
+  host: BackupHost,
+  { startedAt, version, server, before, keyring }: Begun,
+): Promise<BackupAnswer> => {
   context.signal.throwIfAborted();
   context.log(
     `${host.engine.name} ${version.version}, server ${before.version} at LSN ${before.lsn}, ${before.tablespaces.length} tablespaces`,
   );
-  const dataKey = await context.openKey(instruction.keys.data);
+  const { encryption, tablespaceEncryption } = instruction;
+  const transition = transitionOf(tablespaceEncryption);
+  const keys = await openChainKeys(
+    instruction.keys,
+    {
+      engine: encryption.mode === 'sealed' ? undefined : encryption.algorithm,
+      transition: transition === 'passphrase',
+    },
+    context.openKey,
+  );
+  const fingerprint = new KeyringFingerprint(keys.data);
   try {
+    if (instruction.parent?.keyring !== undefined) checkSameKeys(instruction.parent.keyring, keyring, fingerprint);
     const wanted = { backup: instruction.backup, writtenAt: context.now().toISOString() };
     const canary = (await server.writeCanary(wanted, before)) === 'written' ? wanted : undefined;
-    const copy = await copyServer(instruction, context, host, version, server, before, dataKey.bytes);
+    const copy = await copyServer(instruction, context, host, { version, server, facts: before, keys, keyring });
     context.progress.phase('checking');
     const checked = await checkCopy(instruction, host.engine, server, before, copy);
-    const done = { copy, checked, before, version, canary, startedAt, dataKey: dataKey.bytes };
+    const done = { copy, checked, before, version, canary, startedAt, keys, fingerprint };
     return await commit(instruction, context, host, done);
   } finally {
-    dataKey.destroy();
+    fingerprint.destroy();
+    keys.destroy();
   }
 };
 
 const refuseEarly = async (
-  { parent, encryption, tablespaceEncryption }: BackupInstruction,
+  instruction: BackupInstruction,
   engine: Engine,
   version: EngineVersion,
   server: BackupServer,
-): Promise<ServerFacts> => {
+): Promise<{ readonly facts: ServerFacts; readonly keyring: KeyringSnapshot | undefined }> => {
   // Better no backup than one that lacks what the cluster file asks for.
-  if (encryption.mode !== 'sealed')
-    throw new RedoubtError(
-      'EncryptionUnsupported',
-      `this agent seals backups; it cannot take them as ${encryption.mode}`,
-    );
-  if (tablespaceEncryption !== undefined)
-    throw new RedoubtError('EncryptionUnsupported', `this agent cannot escrow a ${tablespaceEncryption.kind}`);
+  engine.checkEncryption(version, instruction);
+  const { parent } = instruction;
   const facts = await server.probe();
-  const encrypted = facts.tablespaces.filter((tablespace) => tablespace.encrypted);
-  if (encrypted.length > 0)
-    throw new RedoubtError(
-      'EncryptionUnsupported',
-      `${encrypted.length} tablespaces are encrypted, among them ${encrypted[0]?.name}; the cluster file names no tablespaceEncryption`,
-    );
   engine.checkSuits(version, facts);
   await server.checkPrivileges(version);
-  if (parent === undefined) return facts;
+  const keyring = await readServerKeyring(instruction.tablespaceEncryption, facts);
+  if (parent === undefined) return { facts, keyring };
   const descent = judgeDescent(parent, {
     identity: facts.identity,
     engineSeries: version.series,
@@ -132,18 +167,26 @@ const refuseEarly = async (
     canary: parent.canary === undefined ? 'absent' : await server.canaryOf(parent.backup),
     gtidContained: parent.gtid !== undefined && gtidContained(facts.identity.flavour, facts.gtid, parent.gtid),
   });
-  if (descent.kind === 'refused') throw new RedoubtError(descent.code, descent.detail);
-  return facts;
+  if (descent.kind === 'refused') {
+    keyring?.destroy();
+    throw new RedoubtError(descent.code, descent.detail);
+  }
+  return { facts, keyring };
 };
+
+interface CopyRequest {
+  readonly version: EngineVersion;
+  readonly server: BackupServer;
+  readonly facts: ServerFacts;
+  readonly keys: OpenChainKeys;
+  readonly keyring: KeyringSnapshot | undefined;
+}
 
 const copyServer = async (
   instruction: BackupInstruction,
   context: RunContext,
   { engine, scratchParent }: BackupHost,
-  version: EngineVersion,
-  server: BackupServer,
-  facts: ServerFacts,
-  dataKey: Buffer,
+  { version, server, facts, keys, keyring }: CopyRequest,
 ): Promise<Copy> => {
   const { limits, parent } = instruction;
   context.progress.phase('copying');
@@ -157,6 +200,10 @@ const copyServer = async (
   const spool = new EngineSpool(join(scratch.path, 'engine.log'));
   let releasedAt: number | undefined;
   const pipe = await EnginePipe.open(secrets.path);
+  const { engineDirectory, encryption, tablespaceEncryption } = instruction;
+  const transition = transitionOf(tablespaceEncryption);
+  const staged =
+    keyring && stageKeyring(secrets, keyring, { transition, passphrase: keys.passphrase, engineDirectory });
   const command = engine.backupCommand(version, {
     server: instruction.server,
     facts,
@@ -165,7 +212,17 @@ const copyServer = async (
     limits,
     lsnDirectory,
     scratchDirectory,
-    ...(instruction.engineDirectory === undefined ? {} : { engineDirectory: instruction.engineDirectory }),
+    ...(engineDirectory === undefined ? {} : { engineDirectory }),
+    ...(staged === undefined ? {} : { keyring: staged }),
+    ...(keys.engine === undefined
+      ? {}
+      : {
+          native: {
+            algorithm: encryption.algorithm,
+            keyFile: secrets.write(keys.engine),
+            threads: limits.compressionThreads,
+          },
+        }),
   });
   const running = runProcess(command, {
     secretDirectory: secrets,
@@ -182,13 +239,14 @@ const copyServer = async (
   const reader = new XbstreamReader();
   const inventory = new Inventory();
   const { checkpoints, info, binlog } = engine.metadataFiles;
+  const plainSizes = new PlainSizes();
   const wanted = new Set([...checkpoints, ...info, ...binlog]);
-  const captured = new CapturedFiles((path) => wanted.has(path) || path.endsWith('.ren'));
+  const captured = new CapturedFiles((path) => wanted.has(plainPath(path)) || path.endsWith('.ren'));
   try {
     const stored = await storeStream({
       source: pipe,
       repository: context.repository,
-      dataKey,
+      dataKey: encryption.mode === 'native' ? undefined : keys.data,
       keyOf: (index) => dataKeyOf(instruction, index),
       contextOf: (key) => sealContextOf(instruction, key),
       compressionLevel: limits.compressionLevel,
@@ -200,6 +258,7 @@ const copyServer = async (
         for (const event of reader.push(block)) {
           inventory.note(event);
           captured.note(event);
+          plainSizes.note(event);
         }
         context.progress.add(block.length, inventory.files - files);
       },
@@ -208,12 +267,20 @@ const copyServer = async (
     context.signal.throwIfAborted();
     // Before anything about the stream: why it is incomplete is what the engine says.
     const verdict = engine.judge('backup', exit, log);
-    if (verdict.kind === 'refused') throw new RedoubtError(verdict.code, verdict.detail);
+    // Before the verdict: a keyring that changed underneath explains whatever the engine says.
+    const after = keyring && (await keyringAfter(instruction, keyring));
+    if (verdict.kind === 'refused') {
+      after?.destroy();
+      throw new RedoubtError(verdict.code, verdict.detail);
+    }
     return {
       stored,
       reader,
       inventory,
       captured,
+      plainSizes,
+      metadata: metadataOf(captured, keys.engine),
+      keyring: after && (await escrowOf(after, staged)),
       releasedAt: releasedAt ?? Date.now(),
       engineLog: await spool.content(),
     };
@@ -224,6 +291,22 @@ const copyServer = async (
   }
 };
 
+/** The text of a file the engine writes of the backup itself, decrypted where it encrypted it. */
+type Metadata = (names: readonly string[]) => string | undefined;
+
+const metadataOf =
+  (captured: CapturedFiles, engineKey: Buffer | undefined): Metadata =>
+  (names) => {
+    for (const name of names) {
+      const clear = captured.text(name);
+      if (clear !== undefined) return clear;
+      const encrypted = captured.content(`${name}${XBCRYPT_SUFFIX}`);
+      if (encrypted !== undefined && engineKey !== undefined)
+        return decryptXbcrypt(encrypted, engineKey).toString('utf8');
+    }
+    return undefined;
+  };
+
 interface Checked {
   readonly document: InventoryDocument;
   readonly checkpoints: Checkpoints;
@@ -232,23 +315,25 @@ interface Checked {
 
 /** Everything that must hold of the copy, besides the engine's own verdict: INV-1. */
 const checkCopy = async (
-  { parent, server: { dataDirectory } }: BackupInstruction,
+  { parent, server: { dataDirectory }, encryption }: BackupInstruction,
   engine: Engine,
   server: BackupServer,
   before: ServerFacts,
-  { reader, inventory, captured, releasedAt }: Copy,
+  { reader, inventory, captured, plainSizes, metadata, releasedAt }: Copy,
 ): Promise<Checked> => {
   reader.end();
-  const document = inventory.finish();
+  const document = plainSizes.addTo(inventory.finish());
+  const paths = document.files.map((file) => plainPath(file.path));
+  checkEncrypted(document, encryption.mode);
 
   // The stream's own copy: it is what a restore will go by.
-  const text = captured.firstOf(engine.metadataFiles.checkpoints);
+  const text = metadata(engine.metadataFiles.checkpoints);
   if (text === undefined) throw new RedoubtError('CheckpointsInvalid', 'the stream holds no checkpoints file');
   const checkpoints = parseCheckpoints(text);
   const fault =
     'problem' in checkpoints ? checkpoints.problem : checkpointsFault(checkpoints, parent?.toLsn ?? lsn(0n));
   if ('problem' in checkpoints || fault !== undefined) throw new RedoubtError('CheckpointsInvalid', fault ?? '');
-  if (captured.firstOf(engine.metadataFiles.info) === undefined)
+  if (metadata(engine.metadataFiles.info) === undefined)
     throw new RedoubtError('StreamIncomplete', `the stream holds no ${engine.metadataFiles.info.join(' or ')}`);
 
   const after = await server.probe();
@@ -259,7 +344,6 @@ const checkCopy = async (
   if (after.lsn < before.lsn)
     throw new RedoubtError('ChainBroken', `the server went back from LSN ${before.lsn} to ${after.lsn}`);
 
-  const paths = document.files.map((file) => file.path);
   const renames = new Map(
     [...renameFiles(paths)].flatMap(([path, table]) => {
       const to = captured.text(path);
@@ -280,7 +364,9 @@ const checkCopy = async (
         })),
   ];
   if (missing.length > 0) {
-    const names = missing.slice(0, 10).map((tablespace) => tablespace.name);
+    const names = missing
+      .slice(0, 10)
+      .map(({ name, encrypted }) => (encrypted ? `${name} (encrypted: did the engine see its keyring?)` : name));
     throw new RedoubtError('TablespaceMissing', `${missing.length} not in the backup: ${names.join(', ')}`);
   }
   return { document, checkpoints, after };
@@ -293,29 +379,48 @@ interface Commit {
   readonly version: EngineVersion;
   readonly canary: Canary | undefined;
   readonly startedAt: Date;
-  readonly dataKey: Buffer;
+  readonly keys: OpenChainKeys;
+  readonly fingerprint: KeyringFingerprint;
 }
+
+/** The engine encrypts all but what is small and names no content; files in clear in a native backup would be stored in clear. */
+const checkEncrypted = ({ files }: InventoryDocument, mode: Encryption['mode']): void => {
+  if (mode === 'sealed') return;
+  const clear = files.filter(
+    ({ path }) =>
+      !path.endsWith(XBCRYPT_SUFFIX) && !path.endsWith('.meta') && !/^(\.\/)?xtrabackup_checkpoints$/.test(path),
+  );
+  if (clear.length > 0)
+    throw new RedoubtError(
+      'EngineLostData',
+      `the engine was to encrypt, but sent ${clear.length} files in clear, among them ${clear[0]?.path}`,
+    );
+};
 
 const commit = async (
   instruction: BackupInstruction,
   context: RunContext,
   { engine, confirm }: BackupHost,
-  { copy, checked, before, version, canary, startedAt, dataKey }: Commit,
+  { copy, checked, before, version, canary, startedAt, keys: { data: dataKey }, fingerprint }: Commit,
 ): Promise<BackupAnswer> => {
   const { repository } = context;
-  const { stored, inventory, captured } = copy;
+  const { stored, inventory, plainSizes, metadata, keyring } = copy;
   context.progress.phase('committing');
   const sealed = async (key: string, content: Buffer): Promise<StoredObject> =>
     repository.create(key, await sealBuffer(content, dataKey, sealContextOf(instruction, key)));
   const inventoryObject = await sealed(inventoryKey(instruction), Buffer.from(JSON.stringify(checked.document)));
   const engineLogObject = await sealed(engineLogKey(instruction), copy.engineLog);
+  const escrow =
+    keyring &&
+    (await storeKeyring(keyring, transitionOf(instruction.tablespaceEncryption), fingerprint, sealed, instruction));
   await checkStored(context, [
     ...stored.segments,
+    ...(escrow === undefined ? [] : [{ object: escrow.object, crc32: undefined }]),
     { object: inventoryObject, crc32: undefined },
     { object: engineLogObject, crc32: undefined },
   ]);
 
-  const binlog = parseBinlogPosition(captured.firstOf(engine.metadataFiles.binlog));
+  const binlog = parseBinlogPosition(metadata(engine.metadataFiles.binlog));
   const {
     parent,
     keys: { grantToken: _grantToken, ...keys },
@@ -347,14 +452,17 @@ const commit = async (
       format: 'xbstream',
       compression: 'zstd',
       encryption: instruction.encryption.mode,
+      ...(instruction.encryption.mode === 'sealed' ? {} : { algorithm: instruction.encryption.algorithm }),
       bytes: stored.bytes,
       files: checked.document.files.length,
       segmentBytes: stored.segmentBytes,
     },
     segments,
     inventory: inventoryObject,
+    ...(escrow === undefined ? {} : { keyring: escrow }),
     engineLog: engineLogObject,
-    restoredBytes: inventory.bytes,
+    // What is decrypted lies beside what it was made of until it was proven.
+    restoredBytes: inventory.bytes + plainSizes.bytes,
   };
   const text = encodeManifest(signManifest(unsigned, dataKey));
   const manifest = Buffer.from(text);
@@ -364,7 +472,7 @@ const commit = async (
   const key = manifestKey(instruction);
   await repository.create(key, manifest);
 
-  const objects = [...segments, inventoryObject, engineLogObject];
+  const objects = [...segments, inventoryObject, engineLogObject, ...(escrow === undefined ? [] : [escrow.object])];
   return {
     kind: 'backup',
     manifestKey: key,

@@ -1,11 +1,12 @@
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { finished } from 'node:stream/promises';
+import { withoutSecrets } from '../engines/log-lines.ts';
 
 /** Kept of either end of a log that is longer than both. */
 const END_BYTES = 16 * 1024 * 1024;
 
-/** The whole of an engine's standard error, on disk while it runs. */
+/** The whole of an engine's standard error, on disk while it runs; without the secrets an engine may print. */
 export class EngineSpool {
   readonly #path: string;
   readonly #stream: WriteStream;
@@ -18,7 +19,7 @@ export class EngineSpool {
   }
 
   line(text: string): void {
-    this.#stream.write(`${text}\n`);
+    this.#stream.write(`${withoutSecrets(text)}\n`);
   }
 
   /** What was written; of a very long log the beginning and the end. */

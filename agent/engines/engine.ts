@@ -34,7 +34,7 @@ export interface Credentials {
   readonly password?: string;
 }
 
-/** The keyring an engine opens. Every path is absolute, and on tmpfs: the engine never works on the server's own file. */
+/** The keyring an engine is told of, in copies on tmpfs: no option ever leads it to the server's own file. */
 export interface EngineKeyring {
   readonly kind: KeyringKind;
   /** The keyring or key file itself, or the configuration that leads to it. */
@@ -111,7 +111,7 @@ export type EngineOperation = 'backup' | 'prepare' | 'decrypt' | 'rekey';
 /** What is asked of an engine by way of encryption. */
 export interface EncryptionAsked {
   readonly encryption: Encryption;
-  readonly tablespaceEncryption: TablespaceEncryption | undefined;
+  readonly tablespaceEncryption?: TablespaceEncryption | undefined;
   readonly engineDirectory?: string | undefined;
 }
 

@@ -42,10 +42,11 @@ const LONGEST_LINE = 64 * 1024;
  * Starts "$@" with a lifeline. fd 3 is a pipe whose other end only the agent holds: when the agent ends in whatever way, SIGKILL
  * included, the reader sees the end of it and kills the whole process group. The traps make the shell outlive a SIGTERM to the
  * group, so that its exit is the child's exit and never comes before it; the child itself starts with the default actions. A signal
- * that came before the child did is passed on.
+ * that came before the child did is passed on. No core file is written: it would hold every key.
  */
 const LIFELINE = `
 umask 077
+ulimit -c 0
 early=
 trap early=1 HUP INT TERM
 "$@" 3<&- &

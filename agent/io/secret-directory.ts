@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { RedoubtError } from '#core/errors.ts';
 import { processStart } from '../control/process-start.ts';
@@ -78,9 +78,17 @@ export class SecretDirectory implements Disposable {
     return path;
   }
 
-  /** Removes one file early. */
+  /** A new directory in it, mode 0700: for files that need a name of their own. */
+  makeDirectory(): string {
+    this.#files += 1;
+    const path = join(this.path, String(this.#files));
+    mkdirSync(path, { mode: 0o700 });
+    return path;
+  }
+
+  /** Removes one file or directory early. */
   remove(path: string): void {
-    rmSync(path, { force: true });
+    rmSync(path, { recursive: true, force: true });
   }
 
   [Symbol.dispose](): void {

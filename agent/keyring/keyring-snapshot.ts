@@ -22,6 +22,8 @@ export interface KeyringSnapshot {
   readonly files: readonly KeyringPart[];
   /** None where the keys are elsewhere (Vault, KMIP, KMS). */
   readonly keys: readonly KeyringKey[];
+  /** How the key of an encrypted key file is derived; 0 where not by PBKDF2. */
+  readonly pbkdf2Iterations: number;
   destroy(): void;
 }
 
@@ -81,6 +83,13 @@ const wipe = (files: readonly KeyringPart[], keys: readonly KeyringKey[]): void 
   for (const { bytes } of keys) bytes.fill(0);
 };
 
+const snapshot = (
+  kind: KeyringKind,
+  files: readonly KeyringPart[],
+  keys: readonly KeyringKey[],
+  pbkdf2Iterations: number,
+): KeyringSnapshot => ({ kind, files, keys, pbkdf2Iterations, destroy: () => wipe(files, keys) });
+
 /** The path a cluster file gives: of the keyring itself or of the configuration that leads to it. */
 export const keyringPath = (config: TablespaceEncryption): string => ('path' in config ? config.path : config.config);
 
@@ -98,5 +107,17 @@ export const readKeyring = async (config: TablespaceEncryption, pbkdf2Iterations
     wipe(files, []);
     throw unreadable(path, keys);
   }
-  return { kind: config.kind, files, keys, destroy: () => wipe(files, keys) };
+  return snapshot(config.kind, files, keys, pbkdf2Iterations);
+};
+
+/** `snapshot` with another content of its keyring, and destroyed itself. Throws `KeyringUnreadable` where that is none. */
+export const snapshotOfFile = (was: KeyringSnapshot, content: Buffer): KeyringSnapshot => {
+  const files = was.files.map((file) => (file.role === 'keyring' ? { ...file, content } : { ...file }));
+  const keys = keysOf(was.kind, files, was.pbkdf2Iterations);
+  if (typeof keys === 'string') throw unreadable('the engine’s copy of the keyring', keys);
+  wipe(
+    was.files.filter(({ role }) => role === 'keyring'),
+    was.keys,
+  );
+  return snapshot(was.kind, files, keys, was.pbkdf2Iterations);
 };

@@ -21,14 +21,15 @@ const crc32c = (data: Buffer): number => {
   return (crc ^ 0xffffffff) >>> 0;
 };
 
-const FIRST_BYTES = 4 * 65_536;
+/** Of MariaDB page 0 says which key, the next ones show whether it is the right one. */
+const MARIADB_PAGES = 4;
 const SETTLE_MS = 500;
 
-const readStart = async (path: string): Promise<Buffer | undefined> => {
+const readStart = async (path: string, bytes: number): Promise<Buffer | undefined> => {
   try {
     await using file = await open(path, 'r');
-    const buffer = Buffer.alloc(FIRST_BYTES);
-    const { bytesRead } = await file.read(buffer, 0, FIRST_BYTES, 0);
+    const buffer = Buffer.alloc(bytes);
+    const { bytesRead } = await file.read(buffer, 0, bytes, 0);
     return buffer.subarray(0, bytesRead);
   } catch {
     // Dropped in the meantime.
@@ -142,7 +143,7 @@ export const tablespaceKeyFault = async (
   { flavour, pageSize, algorithm }: TablespaceSeen,
 ): Promise<string | undefined> => {
   const look = async (): Promise<string | undefined> => {
-    const start = await readStart(path);
+    const start = await readStart(path, flavour === 'mariadb' ? MARIADB_PAGES * pageSize : pageSize);
     if (start === undefined || start.length < pageSize) return undefined;
     return flavour === 'mariadb' ? mariadbFault(start, pageSize, keys, algorithm) : mysqlFault(start, pageSize, keys);
   };

@@ -1,6 +1,6 @@
 import { DecryptCommand, type KMSClient, KMSServiceException } from '@aws-sdk/client-kms';
 import { RedoubtError } from '#core/errors.ts';
-import type { WrappedKey } from '#core/wrapped-key.ts';
+import type { KeyPurpose, WrappedKey } from '#core/wrapped-key.ts';
 
 /** A plaintext key, in memory only. `destroy` overwrites it: call it when the run ends. */
 export interface DataKey {
@@ -11,6 +11,11 @@ export interface DataKey {
 export type OpenKey = (wrapped: WrappedKey) => Promise<DataKey>;
 
 const KEY_BYTES = 32;
+/** An engine's own key has the length of its algorithm; whether it is the right one, `keyFault` says. */
+const ENGINE_KEY_BYTES: readonly number[] = [16, 24, 32];
+
+const hasKeyLength = (purpose: KeyPurpose, bytes: number): boolean =>
+  purpose === 'engine-key' ? ENGINE_KEY_BYTES.includes(bytes) : bytes === KEY_BYTES;
 
 /** Refusals are final: another try meets the same key policy and the same credentials. Everything else says: not now. */
 const REFUSALS = new Set([
@@ -55,14 +60,14 @@ export const openDataKey =
         ? new RedoubtError('KeyRefused', `KMS refuses ${key}`, { cause: error })
         : new RedoubtError('ServiceUnavailable', `KMS does not answer for ${key}`, { cause: error });
     }
-    const bytes = Buffer.alloc(KEY_BYTES);
-    if (plaintext === undefined || plaintext.length !== KEY_BYTES) {
+    const { purpose } = wrapped.context;
+    if (plaintext === undefined || !hasKeyLength(purpose, plaintext.length)) {
+      const wanted = purpose === 'engine-key' ? ENGINE_KEY_BYTES.join(', ') : KEY_BYTES;
+      const detail = `the key for ${purpose} has ${plaintext?.length ?? 0} bytes, not ${wanted}`;
       plaintext?.fill(0);
-      throw new RedoubtError(
-        'KeyInvalid',
-        `the key for ${wrapped.context.purpose} has ${plaintext?.length ?? 0} bytes, not ${KEY_BYTES}`,
-      );
+      throw new RedoubtError('KeyInvalid', detail);
     }
+    const bytes = Buffer.alloc(plaintext.length);
     bytes.set(plaintext);
     plaintext.fill(0);
     return { bytes, destroy: () => bytes.fill(0) };

@@ -2,6 +2,8 @@
 export const relativePath = (path: string): string => path.replace(/^(\.?\/+)+/, '').replace(/\/{2,}/g, '/');
 
 const FORMS: readonly (readonly [RegExp, string])[] = [
+  // Encrypted by the engine.
+  [/\.xbcrypt$/, ''],
   // Increments.
   [/\.delta$/, ''],
   // A table mariadb-backup 10.11 sees created while it copies: `t.new`; XtraBackup 8.4: `t.ibd.new`.

@@ -24,18 +24,14 @@ export class CapturedFiles {
     else pieces.push(Buffer.from(event.data));
   }
 
-  /** The text of `path`, or `undefined` where no such file passed. */
-  text(path: string): string | undefined {
+  /** The bytes of `path`, or `undefined` where no such file passed. */
+  content(path: string): Buffer | undefined {
     const pieces = this.#files.get(path);
-    return pieces === undefined ? undefined : Buffer.concat(pieces).toString('utf8');
+    return pieces === undefined ? undefined : Buffer.concat(pieces);
   }
 
-  /** Of the first of these names that passed. */
-  firstOf(paths: readonly string[]): string | undefined {
-    for (const path of paths) {
-      const text = this.text(path);
-      if (text !== undefined) return text;
-    }
-    return undefined;
+  /** The text of `path`. */
+  text(path: string): string | undefined {
+    return this.content(path)?.toString('utf8');
   }
 }

@@ -5,6 +5,8 @@ export const inventoryFileSchema = z.object({
   path: z.string().min(1),
   bytes: z.number().int().nonnegative(),
   crc32: z.number().int().min(0).max(0xffffffff),
+  /** Of a file the engine encrypted: its size once it is decrypted. */
+  plainBytes: z.number().int().nonnegative().optional(),
 });
 export type InventoryFile = Readonly<z.infer<typeof inventoryFileSchema>>;
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import type { Duplex } from 'node:stream';
+import { type Duplex, PassThrough } from 'node:stream';
 import { crc32 } from 'node:zlib';
 import type { StoredObject } from '#core/manifest.ts';
 import type { Repository, Upload } from '../repository/repository.ts';
@@ -13,7 +13,8 @@ import type { Throttle } from './throttle.ts';
 /** What all segments of a backup share: the buffers above all, so that memory does not grow with their number. */
 export interface SegmentDeps {
   readonly repository: Pick<Repository, 'startUpload'>;
-  readonly dataKey: Buffer;
+  /** Absent where the engine encrypts and nothing is sealed. */
+  readonly dataKey: Buffer | undefined;
   /** Buffers of the part size; one is being filled, the others are on their way. */
   readonly parts: BufferPool;
   readonly throttle: Throttle;
@@ -29,7 +30,7 @@ export interface StoredSegment {
 }
 
 /**
- * One segment on its way: compressed frames in, one sealed object out. Bytes are copied once, from the sealed pieces into
+ * One segment on its way: compressed frames in, one object out, sealed unless the engine encrypts. Bytes are copied once, from the sealed pieces into
  * the part that is sent; hashed once (SHA-256, for the manifest) and summed once (CRC-32, for the store).
  */
 export class SegmentWriter {
@@ -48,7 +49,7 @@ export class SegmentWriter {
   constructor(key: string, context: SealContext, deps: SegmentDeps) {
     this.key = key;
     this.#deps = deps;
-    this.#seal = createSeal(deps.dataKey, context);
+    this.#seal = deps.dataKey === undefined ? new PassThrough() : createSeal(deps.dataKey, context);
     this.#seal.on('error', deps.fail);
     this.#upload = deps.repository.startUpload(key);
     this.#upload.catch(deps.fail);

@@ -22,7 +22,8 @@ export interface StoreStreamInput {
   /** The engine's stream; each piece is used up before the next is asked for. It is destroyed when this fails. */
   readonly source: AsyncIterable<Buffer> & { destroy(): void };
   readonly repository: Pick<Repository, 'startUpload'>;
-  readonly dataKey: Buffer;
+  /** Seals the segments; absent where the engine's own encryption is all there is to be. */
+  readonly dataKey: Buffer | undefined;
   /** Where the segment of this index goes. */
   readonly keyOf: (index: number) => string;
   readonly contextOf: (key: string) => SealContext;

@@ -16,7 +16,7 @@ const SILENT: Readonly<Record<string, readonly string[]>> = {
   ChainBroken: ['59-incremental-lsn-future-backup', '59f-incremental-lsn-negative'],
   DataDirectoryMismatch: ['73-datadir-mismatch'],
   EngineLostData: ['41-backup-without-keyring-option', '73c-unknown-option', '99d-inc-without-keyring'],
-  KeyringChanged: ['86-rotate-master-key-mid-backup'],
+  KeyringRotated: ['86-rotate-master-key-mid-backup'],
   KeyringUnreadable: [
     '41c-backup-keyring-path-missing',
     '43-prepare-keyring-empty-file',

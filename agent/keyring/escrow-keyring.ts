@@ -1,0 +1,76 @@
+import { readFile } from 'node:fs/promises';
+import type { BackupInstruction, Parent } from '#core/agent-protocol.ts';
+import { asRedoubtError, RedoubtError } from '#core/errors.ts';
+import type { Escrow, StoredObject } from '#core/manifest.ts';
+import { keyringKey } from '#core/object-keys.ts';
+import type { Transition } from '#core/tablespace-encryption.ts';
+import type { EngineKeyring } from '../engines/engine.ts';
+import { encodeEscrow } from './escrow-document.ts';
+import { type KeyringFingerprint, keyNameOf } from './keyring-fingerprint.ts';
+import { type KeyringSnapshot, keyringPath, readKeyring, snapshotOfFile } from './keyring-snapshot.ts';
+
+export const transitionOf = (config: BackupInstruction['tablespaceEncryption']): Transition =>
+  config !== undefined && 'transition' in config ? config.transition : 'none';
+
+/** Throws `KeyringChanged` unless every key of the parent's keyring is in this one: with fewer the chain cannot be prepared. */
+export const checkSameKeys = (
+  parent: NonNullable<Parent['keyring']>,
+  keyring: KeyringSnapshot | undefined,
+  fingerprint: KeyringFingerprint,
+): void => {
+  if (keyring === undefined)
+    throw new RedoubtError('KeyringChanged', 'the backup before was taken with a keyring, the cluster file names none');
+  const held = new Set(fingerprint.keyIds(keyring.keys));
+  const gone = parent.keyIds.filter((id) => !held.has(id)).map(keyNameOf);
+  if (gone.length > 0)
+    throw new RedoubtError(
+      'KeyringChanged',
+      `${gone.length} keys of the backup before are gone or replaced: ${gone.slice(0, 5).join(', ')}`,
+    );
+};
+
+/**
+ * The keyring as it is now that the engine has ended. Throws `KeyringRotated` where it is not what it was: what was copied before needs the one,
+ * what was copied after the other, and the engine saw neither whole.
+ */
+export const keyringAfter = async (
+  { tablespaceEncryption }: BackupInstruction,
+  before: KeyringSnapshot,
+): Promise<KeyringSnapshot> => {
+  const config = tablespaceEncryption as NonNullable<typeof tablespaceEncryption>;
+  const after = await readKeyring(config, before.pbkdf2Iterations).catch((error: unknown) => {
+    throw new RedoubtError('KeyringRotated', `during the backup: ${asRedoubtError(error).detail}`, { cause: error });
+  });
+  if (encodeEscrow(before).equals(encodeEscrow(after))) return after;
+  after.destroy();
+  throw new RedoubtError('KeyringRotated', `${keyringPath(config)} is not what it was when the backup began`);
+};
+
+/** What is escrowed: the server's keyring, with the transition key that the engine put into its copy where it made one. */
+export const escrowOf = async (after: KeyringSnapshot, staged: EngineKeyring | undefined): Promise<KeyringSnapshot> =>
+  staged?.transition === 'generated' && staged.kind === 'keyring-file'
+    ? snapshotOfFile(after, await readFile(staged.path))
+    : after;
+
+/** Seals and stores a keyring, and overwrites it. */
+export const storeKeyring = async (
+  keyring: KeyringSnapshot,
+  transition: Transition,
+  fingerprint: KeyringFingerprint,
+  sealed: (key: string, content: Buffer) => Promise<StoredObject>,
+  instruction: BackupInstruction,
+): Promise<Escrow> => {
+  const document = encodeEscrow(keyring);
+  try {
+    return {
+      kind: keyring.kind,
+      object: await sealed(keyringKey(instruction), document),
+      fingerprint: fingerprint.of(document),
+      keyIds: fingerprint.keyIds(keyring.keys),
+      transition,
+    };
+  } finally {
+    document.fill(0);
+    keyring.destroy();
+  }
+};
