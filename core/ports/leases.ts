@@ -22,7 +22,7 @@ export type Acquisition =
  * catalog does not answer.
  */
 export interface Leases {
-  /** Where the lease is absent, released, expired or held by this very run: a run that asks again gets a new token. */
+  /** Where the lease is absent, released, expired or held by this very run of this very execution: a run that asks again gets a new token. */
   acquire(request: LeaseRequest): Promise<Acquisition>;
   /** Takes the lease from a holder known to have ended; only while its token is still `from`'s. */
   takeOver(request: LeaseRequest, from: Lease): Promise<Acquisition>;

@@ -17,7 +17,10 @@ export type TransitionOutcome =
  * (`run-transitions.ts`). Every method throws `CatalogUnavailable` where the catalog does not answer.
  */
 export interface Runs {
-  /** Writes the run's plan; over an earlier plan of the same run only where `replan` may start from its state. */
+  /**
+   * Writes the run's plan; over an earlier plan of the same run only where `replan` may start from its state, and never over a run
+   * of another execution: a run's execution stays the one that planned it first.
+   */
   plan(record: RunRecord & { readonly state: 'planned' }): Promise<TransitionOutcome>;
   transition(run: RunId, transition: RunTransition, changes?: RunChanges): Promise<TransitionOutcome>;
   /**

@@ -61,9 +61,13 @@ export const dynamodbLeases = ({ name, client }: CatalogTable): Leases => {
 
   return {
     acquire: (request) =>
-      take(request, 'attribute_not_exists(pk) OR #held = :false OR #expiresAt < :now OR #run = :run', {
-        ':false': false,
-      }),
+      take(
+        request,
+        'attribute_not_exists(pk) OR #held = :false OR #expiresAt < :now OR (#run = :run AND #execution = :execution)',
+        {
+          ':false': false,
+        },
+      ),
 
     takeOver: (request, from) => take(request, '#token = :from', { ':from': from.token }),
 

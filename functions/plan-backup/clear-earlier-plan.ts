@@ -4,6 +4,7 @@ import type { Keys } from '#core/ports/keys.ts';
 import type { Log } from '#core/ports/log.ts';
 import type { Repository } from '#core/ports/repository.ts';
 import type { Runs } from '#core/ports/runs.ts';
+import { earlierRun } from '../runs/earlier-run.ts';
 
 export interface ClearEarlierPlanDeps {
   readonly runs: Runs;
@@ -19,8 +20,9 @@ export interface ClearEarlierPlanDeps {
 export const clearEarlierPlan = async (
   { runs, keys, repository, log }: ClearEarlierPlanDeps,
   run: RunId,
+  execution: string,
 ): Promise<RunRecord | undefined> => {
-  const earlier = await runs.get(run);
+  const earlier = await earlierRun(runs, run, execution);
   if (!earlier) return undefined;
   for (const grant of earlier.grants) await keys.revoke(grant);
   const removed = await repository.removeUncommitted(earlier);

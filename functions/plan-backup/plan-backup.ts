@@ -14,6 +14,7 @@ import { type AdoptDeps, adoptManifests } from '../recording/adopt-manifests.ts'
 import { grantName } from '../runs/grant-name.ts';
 import { type TakeLeaseDeps, takeLease } from '../runs/take-lease.ts';
 import { undoingOnFailure } from '../runs/undoing-on-failure.ts';
+import { writePlan } from '../runs/write-plan.ts';
 import { TASK_TIMEOUT_SECONDS } from '../runtime/task-timeout.ts';
 import { clearEarlierPlan } from './clear-earlier-plan.ts';
 
@@ -61,7 +62,7 @@ export const planBackup = async (deps: PlanBackupDeps, input: PlanBackupInput): 
   return undoingOnFailure(log, async (undo) => {
     const lease = await takeLease(deps, cluster, run, input.execution);
     undo.add(() => leases.release(cluster, lease.token));
-    const earlier = await clearEarlierPlan(deps, run);
+    const earlier = await clearEarlierPlan(deps, run, input.execution);
     const { head } = await adoptManifests(deps, cluster, lease);
     const now = clock.now();
     const decision = nextBackup({
@@ -73,7 +74,7 @@ export const planBackup = async (deps: PlanBackupDeps, input: PlanBackupInput): 
       ...(input.reason !== undefined && { note: input.reason }),
     });
     const place = placeOf(deps, decision, head, now);
-    const planned = await runs.plan({
+    await writePlan(runs, {
       run,
       cluster,
       kind: 'backup',
@@ -87,7 +88,6 @@ export const planBackup = async (deps: PlanBackupDeps, input: PlanBackupInput): 
       fencingToken: lease.token,
       grants: [],
     });
-    if (planned.kind !== 'done') throw new RedoubtError('RunCancelled', `run ${run} has ended already`);
     const chainKeys =
       decision.kind === 'full' ? await makeKeys(deps, config, place.chain) : await keysOf(deps, cluster, place.chain);
     const { token, ...grant } = await keys.lend({

@@ -8,9 +8,11 @@ import type { Clusters } from '#core/ports/clusters.ts';
 import { planRestore as chooseSteps, restoreDirectory } from '#core/restore-plan.ts';
 import { restoreRequestSchema } from '#core/run-requests.ts';
 import type { ChainKeys } from '#core/wrapped-key.ts';
+import { earlierRun } from '../runs/earlier-run.ts';
 import { grantName } from '../runs/grant-name.ts';
 import { type TakeLeaseDeps, takeLease } from '../runs/take-lease.ts';
 import { undoingOnFailure } from '../runs/undoing-on-failure.ts';
+import { writePlan } from '../runs/write-plan.ts';
 import { TASK_TIMEOUT_SECONDS } from '../runtime/task-timeout.ts';
 
 export const planRestoreInputSchema = z.strictObject({
@@ -65,9 +67,9 @@ export const planRestore = async (deps: PlanRestoreDeps, input: PlanRestoreInput
     const lease = target.mode === 'replace' ? await takeLease(deps, cluster, run, input.execution) : undefined;
     if (lease) undo.add(() => leases.release(cluster, lease.token));
     // The function is tried again: what the first try lent is taken back before its record is overwritten.
-    const earlier = await runs.get(run);
+    const earlier = await earlierRun(runs, run, input.execution);
     for (const grant of earlier?.grants ?? []) await keys.revoke(grant);
-    const planned = await runs.plan({
+    await writePlan(runs, {
       run,
       cluster,
       kind: 'restore',
@@ -83,7 +85,6 @@ export const planRestore = async (deps: PlanRestoreDeps, input: PlanRestoreInput
       ...(lease && { fencingToken: lease.token }),
       grants: [],
     });
-    if (planned.kind !== 'done') throw new RedoubtError('RunCancelled', `run ${run} has ended already`);
     // Read after the run was written: who shreds the chain at this moment either sees the run, or is seen here.
     const chainKeys = await keysOf(deps, cluster, plan.chain);
     const { token, ...grant } = await keys.lend({ keys: chainKeys, role: host.role, name: grantName(run, ATTEMPT) });

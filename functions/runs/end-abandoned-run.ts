@@ -1,4 +1,4 @@
-import type { RunId } from '#core/ids.ts';
+import type { RunRecord } from '#core/catalog-records.ts';
 import type { Clock } from '#core/ports/clock.ts';
 import type { Commands } from '#core/ports/commands.ts';
 import type { Keys } from '#core/ports/keys.ts';
@@ -18,11 +18,11 @@ export interface EndAbandonedRunDeps {
  */
 export const endAbandonedRun = async (
   { runs, keys, commands, clock }: EndAbandonedRunDeps,
-  run: RunId,
+  { run, execution }: Pick<RunRecord, 'run' | 'execution'>,
   reason: string,
 ): Promise<void> => {
   const record = await runs.get(run);
-  if (!record) return;
+  if (record?.execution !== execution) return;
   if (record.command && !isEnded(record.state)) await commands.cancel(record.command);
   for (const grant of record.grants) await keys.revoke(grant);
   if (record.grants.length > 0 || record.lent) await runs.setGrants(run, []);

@@ -5,6 +5,7 @@ import { type ClusterId, clusterIdSchema, type RunId, runIdSchema } from '#core/
 /** From the last step of a state machine. */
 const stepSchema = z.object({
   run: runIdSchema,
+  execution: z.string(),
   outcome: z.enum(['succeeded', 'failed']),
   /** Whatever the execution was started with: a name that no cluster can have is as good as none. */
   cluster: clusterIdSchema.optional().catch(undefined),
@@ -18,6 +19,7 @@ const eventSchema = z.object({
   'detail-type': z.literal('Step Functions Execution Status Change'),
   detail: z.object({
     name: z.string(),
+    executionArn: z.string(),
     status: z.enum(['SUCCEEDED', 'FAILED', 'TIMED_OUT', 'ABORTED']),
     /** JSON; absent where it is too large for an event. */
     input: z.string().nullish(),
@@ -29,6 +31,8 @@ const eventSchema = z.object({
 /** How a run ended, whoever says so. */
 export interface SettleRequest {
   readonly run: RunId;
+  /** ARN of the execution that ended: another one's run is not settled, though it has the same name. */
+  readonly execution: string;
   readonly outcome: 'succeeded' | 'failed' | 'aborted';
   /** For a run that ended before its plan was written. */
   readonly cluster?: ClusterId;
@@ -63,6 +67,7 @@ const requestOfEvent = ({ detail }: z.output<typeof eventSchema>): SettleRequest
   const cause = isStopped ? [words[status], detail.error, detail.cause].filter(Boolean).join(': ') : detail.cause;
   return {
     run: run.data,
+    execution: detail.executionArn,
     outcome: outcomes[status],
     ...(cluster && { cluster }),
     ...(error && { error }),
@@ -72,6 +77,7 @@ const requestOfEvent = ({ detail }: z.output<typeof eventSchema>): SettleRequest
 
 const requestOfStep = ({
   run,
+  execution,
   outcome,
   cluster,
   error,
@@ -79,6 +85,7 @@ const requestOfStep = ({
   answer,
 }: z.output<typeof stepSchema>): SettleRequest => ({
   run,
+  execution,
   outcome,
   ...(cluster && { cluster }),
   ...(error !== undefined && { error }),

@@ -34,7 +34,7 @@ export interface SettleRunDeps {
 
 export interface SettledRun {
   readonly run: RunId;
-  /** `unknown`: the run ended before its plan was written. */
+  /** `unknown`: the execution ended before its plan was written; a run of its name may be another's. */
   readonly state: RunState | 'unknown';
   readonly kind?: RunRecord['kind'];
   readonly cluster?: ClusterId;
@@ -83,9 +83,9 @@ export const settleRun = async (deps: SettleRunDeps, request: SettleRequest): Pr
   };
 
   const record = await runs.get(run);
-  if (!record) {
+  if (record?.execution !== request.execution) {
     const { cluster } = request;
-    if (cluster) await step('release the lease', () => releaseLease(deps, cluster, run));
+    if (cluster) await step('release the lease', () => releaseLease(deps, cluster, request));
     retryOnProblem();
     return {
       run,
@@ -112,7 +112,7 @@ export const settleRun = async (deps: SettleRunDeps, request: SettleRequest): Pr
       : undefined;
   if (!failure && record.kind === 'backup')
     await step('end uploads', () => deps.repository.abortUploads(backupPrefix(record)));
-  await step('release the lease', () => releaseLease(deps, record.cluster, run));
+  await step('release the lease', () => releaseLease(deps, record.cluster, request));
 
   const detail = failure && [failure.detail, committed].filter(Boolean).join(' — ');
   const changes: RunChanges = {
@@ -157,9 +157,13 @@ const grantsOf = async ({ keys, chains }: SettleRunDeps, record: RunRecord): Pro
 };
 
 /** By whatever token the run holds it with: a plan that was tried again may have got one that its record does not know. */
-const releaseLease = async ({ leases }: SettleRunDeps, cluster: ClusterId, run: RunId): Promise<void> => {
+const releaseLease = async (
+  { leases }: SettleRunDeps,
+  cluster: ClusterId,
+  { run, execution }: Pick<SettleRequest, 'run' | 'execution'>,
+): Promise<void> => {
   const lease = await leases.get(cluster);
-  if (lease?.held && lease.run === run) await leases.release(cluster, lease.token);
+  if (lease?.held && lease.run === run && lease.execution === execution) await leases.release(cluster, lease.token);
 };
 
 /** A backup that was committed is kept, and recorded if it still can be; anything else of it is removed. Says what was found. */

@@ -89,10 +89,13 @@ const endRunsOf = async (deps: ShredKeysDeps, { cluster, chain }: ShredRequest):
   const holding = (await deps.runs.all(cluster)).filter(
     (run) => run.chain === chain && (!isEnded(run.state) || run.lent || run.grants.length > 0),
   );
-  for (const { run, execution } of holding) {
-    if (!(await deps.executions.hasEnded(execution)))
-      throw new RedoubtError('BackupInProgress', `run ${run} works with chain ${chain}; let it end first, or stop it`);
-    await endAbandonedRun(deps, run, `its execution had ended when the keys of chain ${chain} were shredded`);
+  for (const record of holding) {
+    if (!(await deps.executions.hasEnded(record.execution)))
+      throw new RedoubtError(
+        'BackupInProgress',
+        `run ${record.run} works with chain ${chain}; let it end first, or stop it`,
+      );
+    await endAbandonedRun(deps, record, `its execution had ended when the keys of chain ${chain} were shredded`);
   }
 };
 

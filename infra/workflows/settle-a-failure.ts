@@ -24,6 +24,7 @@ export class SettleAFailure {
       // The cluster is for a run that failed before its plan was written.
       TaskInput.fromText(`{% {
         'run': $states.context.Execution.Name,
+        'execution': $states.context.Execution.Id,
         'outcome': 'failed',
         'cluster': $states.context.Execution.Input.cluster,
         'error': $error,

@@ -12,6 +12,7 @@ export const settleTheRun = (scope: Construct, settleRun: ControlFunction): Lamb
     settleRun,
     TaskInput.fromObject({
       run: '{% $states.context.Execution.Name %}',
+      execution: '{% $states.context.Execution.Id %}',
       outcome: 'succeeded',
       answer: '{% $answer %}',
     }),

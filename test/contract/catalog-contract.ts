@@ -8,7 +8,7 @@ import type { AppendOutcome } from '#core/ports/chains.ts';
 import type { LeaseRequest } from '#core/ports/leases.ts';
 import { type RunTransition, runTransitions } from '#core/run-transitions.ts';
 import type { Catalog } from '../doubles/in-memory-catalog.ts';
-import { HOST, SHOP, sampleAddress, sampleBackup, sampleCluster } from '../doubles/sample-manifest.ts';
+import { HOST, SHOP, sampleAddress, sampleBackup, sampleCluster, sampleKey } from '../doubles/sample-manifest.ts';
 
 const OTHER = clusterIdSchema.parse('other');
 const NOW = new Date('2026-11-22T05:12:10.000Z');
@@ -121,6 +121,12 @@ export const catalogContract = (name: string, create: () => Promise<Catalog>): v
         const first = await acquire(runA);
         const second = await acquire(runA, later(5));
         expect(second.token).toBeGreaterThan(first.token);
+      });
+
+      it('gives nothing to another execution of the same name', async () => {
+        const lease = await acquire(runA);
+        const execution = leaseRequest(runA).execution.replace('back-up', 'restore');
+        expect(await catalog.leases.acquire({ ...leaseRequest(runA), execution })).toEqual({ kind: 'held', lease });
       });
 
       it('gives an expired lease to who asks, and one that has not expired to nobody', async () => {
@@ -244,7 +250,77 @@ export const catalogContract = (name: string, create: () => Promise<Catalog>): v
       });
     });
 
+    describe('the keys of a chain', () => {
+      const at = sampleAddress(0);
+      const shredded = { at: NOW.toISOString(), by: 'ada@laptop' };
+      const from = { data: sampleKey(at) };
+      const to = { data: { ...from.data, ciphertext: Buffer.from('anew').toString('base64') } };
+      const keysNow = async () => (await catalog.chains.chain(SHOP, at.chain))?.keys;
+
+      it('are wrapped anew over what was read, and over nothing else', async () => {
+        await append(at, await acquire(runA));
+        expect(await catalog.chains.rewrap(SHOP, at.chain, from, to)).toBe(true);
+        expect(await keysNow()).toEqual(to);
+        expect(await catalog.chains.rewrap(SHOP, at.chain, from, to)).toBe(false);
+        expect(await catalog.chains.rewrap(SHOP, sampleAddress(0, 23).chain, from, to)).toBe(false);
+        expect(await keysNow()).toEqual(to);
+      });
+
+      it('are shredded together with the head, and are not wrapped anew after that', async () => {
+        const { token } = await acquire(runA);
+        await append(at, { run: runA, token });
+        await catalog.leases.release(SHOP, token);
+        const lease = await catalog.leases.get(SHOP);
+        expect(await catalog.chains.shred({ cluster: SHOP, chain: at.chain, shredded, lease })).toBe(true);
+        expect(await keysNow()).toEqual({ shredded });
+        expect(await catalog.chains.head(SHOP)).toMatchObject({ chain: at.chain, shredded });
+        expect(await catalog.chains.rewrap(SHOP, at.chain, from, to)).toBe(false);
+      });
+
+      it('are shredded of an older chain, and the head stays open', async () => {
+        const lease = await acquire(runA);
+        await append(at, lease);
+        await append(sampleAddress(0, 23), lease);
+        expect(await catalog.chains.shred({ cluster: SHOP, chain: at.chain, shredded, lease })).toBe(true);
+        expect((await catalog.chains.head(SHOP))?.shredded).toBeUndefined();
+      });
+
+      it('stay where somebody took the lease since it was read, or there is no such chain', async () => {
+        const lease = await acquire(runA);
+        await append(at, lease);
+        await catalog.leases.release(SHOP, lease.token);
+        await acquire(runB);
+        expect(await catalog.chains.shred({ cluster: SHOP, chain: at.chain, shredded, lease })).toBe(false);
+        expect(await catalog.chains.shred({ cluster: SHOP, chain: at.chain, shredded, lease: undefined })).toBe(false);
+        expect(await keysNow()).toEqual(from);
+        const unknown = sampleAddress(0, 23).chain;
+        const now = await catalog.leases.get(SHOP);
+        expect(await catalog.chains.shred({ cluster: SHOP, chain: unknown, shredded, lease: now })).toBe(false);
+      });
+    });
+
     describe('runs', () => {
+      it('keep what they were lent until it is given back', async () => {
+        const lent = { keys: { data: sampleKey(sampleAddress(0)) }, grantToken: 'token' };
+        await catalog.runs.plan(plannedRun(runA));
+        await catalog.runs.transition(runA, 'replan', { lent });
+        expect((await catalog.runs.get(runA))?.lent).toEqual(lent);
+        await catalog.runs.setGrants(runA, []);
+        expect((await catalog.runs.get(runA))?.lent).toBeNull();
+        await catalog.runs.transition(runA, 'replan', { lent });
+        await catalog.runs.transition(runA, 'fail', { lent: null });
+        expect((await catalog.runs.get(runA))?.lent).toBeNull();
+      });
+
+      it('are all there when all are asked for', async () => {
+        for (const index of [1, 3, 2])
+          await catalog.runs.plan(
+            plannedRun(runIdSchema.parse(`run-${index}`), { startedAt: later(index).toISOString() }),
+          );
+        await catalog.runs.plan(plannedRun(runIdSchema.parse('foreign'), { cluster: OTHER }));
+        expect((await catalog.runs.all(SHOP)).map(({ run }) => run)).toEqual(['run-3', 'run-2', 'run-1']);
+      });
+
       it('gives back a planned run, and nothing for an unknown one', async () => {
         const record = plannedRun(runA, { grants: [{ kmsKey: 'arn:key', grant: 'g' }] });
         expect(await catalog.runs.plan(record)).toEqual({ kind: 'done', run: record });
@@ -284,6 +360,17 @@ export const catalogContract = (name: string, create: () => Promise<Catalog>): v
           kind: 'refused',
           run: { state: 'failed', attempt: 2, error: 'AgentDied' },
         });
+      });
+
+      it('never plans a run over that of another execution of the same name', async () => {
+        const record = plannedRun(runA);
+        await catalog.runs.plan(record);
+        const execution = record.execution.replace('back-up', 'restore');
+        expect(await catalog.runs.plan(plannedRun(runA, { execution, kind: 'restore' }))).toEqual({
+          kind: 'refused',
+          run: record,
+        });
+        expect(await catalog.runs.get(runA)).toEqual(record);
       });
 
       it('writes changes with the transition, and none where it is refused', async () => {

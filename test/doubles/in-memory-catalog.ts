@@ -72,8 +72,10 @@ export const inMemoryCatalog = (): Catalog => {
     },
     leases: {
       acquire: async (request) =>
-        take(request, ({ held, expiresAt, run }) => {
-          return !held || expiresAt < request.now.toISOString() || run === request.run;
+        take(request, ({ held, expiresAt, run, execution }) => {
+          return (
+            !held || expiresAt < request.now.toISOString() || (run === request.run && execution === request.execution)
+          );
         }),
       takeOver: async (request, from) => take(request, ({ token }) => token === from.token),
       release: async (cluster, token) => {
@@ -125,7 +127,8 @@ export const inMemoryCatalog = (): Catalog => {
     runs: {
       plan: async (record) => {
         const current = runs.get(record.run);
-        if (current && !mayStart('replan', current)) return { kind: 'refused', run: current };
+        if (current && (current.execution !== record.execution || !mayStart('replan', current)))
+          return { kind: 'refused', run: current };
         runs.set(record.run, record);
         return { kind: 'done', run: record };
       },

@@ -169,7 +169,7 @@ export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) =
     });
 
   const settle = (run: string, request: Partial<SettleRequest> = {}) =>
-    settleRun(deps, { run: runId(run), outcome: 'succeeded', ...request });
+    settleRun(deps, { run: runId(run), execution: executionOf(run), outcome: 'succeeded', ...request });
 
   /** One whole run; what it backed up. */
   const backUp = async (run: string, input: Parameters<typeof plan>[1] = {}): Promise<SampleBackup> => {

@@ -103,6 +103,35 @@ describe('planning a restore', () => {
     expect(await world.lease()).toMatchObject({ held: false });
   });
 
+  it.each([
+    ['prepares elsewhere', { mode: 'prepare-only', directory: '/srv/restored' }],
+    ['replaces the data directory', { mode: 'replace' }],
+  ])(
+    'under the name of a running backup is refused by that name and touches nothing of it, when it %s',
+    async (_, target) => {
+      await world.ask('run-3', await world.plan('run-3'));
+      const [run, lease, grants] = [await world.runs.get(runId('run-3')), await world.lease(), world.keys.grants.size];
+      const execution = executionOf('run-3').replace('back-up', 'restore');
+      await expect(plan({ target, confirm: 'shop', run: 'run-3', execution })).rejects.toMatchObject({
+        name: 'InvalidInput',
+        detail: expect.stringContaining(executionOf('run-3')),
+      });
+      expect(await world.runs.get(runId('run-3'))).toEqual(run);
+      expect(await world.lease()).toEqual(lease);
+      expect(world.keys.grants.size).toBe(grants);
+    },
+  );
+
+  it('is not overwritten by a backup of its name, which gives the cluster back', async () => {
+    await plan({ run: 'run-3', execution: executionOf('run-3').replace('back-up', 'restore') });
+    const before = await world.runs.get(runId('run-3'));
+    await expect(world.plan('run-3')).rejects.toMatchObject({ name: 'InvalidInput' });
+    await world.settle('run-3', { outcome: 'failed', error: 'InvalidInput', cluster: SHOP });
+    expect(await world.runs.get(runId('run-3'))).toEqual(before);
+    expect(world.keys.grants.size).toBe(1);
+    expect(await world.lease()).toMatchObject({ held: false });
+  });
+
   it('takes an approval for the typed name', async () => {
     await expect(plan({ target: { mode: 'replace' }, approval: true })).resolves.toMatchObject({
       instruction: { mode: 'replace', directory: '/var/lib/mysql' },

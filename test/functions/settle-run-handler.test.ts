@@ -2,7 +2,7 @@ import { Logger } from '@aws-lambda-powertools/logger';
 import { Metrics } from '@aws-lambda-powertools/metrics';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { METRIC_NAMESPACE } from '#core/metric-names.ts';
-import { controlPlaneUnderTest } from './control-plane-under-test.ts';
+import { controlPlaneUnderTest, executionOf } from './control-plane-under-test.ts';
 
 const published: Record<string, unknown>[] = [];
 
@@ -37,7 +37,7 @@ describe('the metrics of a settled run', () => {
     await world.ask('run-1', await world.plan('run-1'));
     const metrics = new Metrics({ namespace: METRIC_NAMESPACE });
     const handler = createHandler({ ...world.deps, edge: { logger: new Logger() }, metrics });
-    const event = { run: 'run-1', outcome: 'failed', error: 'AgentDied', cause: '' };
+    const event = { run: 'run-1', execution: executionOf('run-1'), outcome: 'failed', error: 'AgentDied', cause: '' };
     await handler(event, {});
     await handler(event, {});
     expect(published).toHaveLength(1);
@@ -49,7 +49,7 @@ describe('the metrics of a settled run', () => {
     const world = await controlPlaneUnderTest();
     const metrics = new Metrics({ namespace: METRIC_NAMESPACE });
     const handler = createHandler({ ...world.deps, edge: { logger: new Logger() }, metrics });
-    const detail = { name: 'a.b', status: 'FAILED' };
+    const detail = { name: 'a.b', executionArn: executionOf('a.b'), status: 'FAILED' };
     await expect(
       handler({ 'detail-type': 'Step Functions Execution Status Change', detail }, {}),
     ).resolves.toBeUndefined();

@@ -2,7 +2,6 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { backupPrefix } from '#core/object-keys.ts';
 import { namedFailure } from '#functions/settle-run/named-failure.ts';
 import { settleInputSchema } from '#functions/settle-run/settle-request.ts';
-import { settleRun } from '#functions/settle-run/settle-run.ts';
 import { SHOP } from '../doubles/sample-manifest.ts';
 import { type ControlPlaneUnderTest, controlPlaneUnderTest, executionOf, runId } from './control-plane-under-test.ts';
 
@@ -155,6 +154,19 @@ describe('settling a run', () => {
     expect((await world.runs.get(runId('run-1')))?.grants).toEqual([]);
   });
 
+  it('leaves a run of the same name alone that another execution planned, and the lease of it', async () => {
+    const instruction = await asked('run-1');
+    world.upload(instruction);
+    const before = await world.runs.get(runId('run-1'));
+    const execution = executionOf('run-1').replace('back-up', 'restore');
+    expect(await world.settle('run-1', { ...failed, execution, cluster: SHOP })).toMatchObject({ state: 'unknown' });
+    expect(await world.runs.get(runId('run-1'))).toEqual(before);
+    expect(await world.lease()).toMatchObject({ held: true, run: 'run-1' });
+    expect(world.keys.grants.size).toBe(1);
+    expect(world.hosts.cancelled).toEqual([]);
+    expect(await world.repository.list(backupPrefix(instruction))).not.toEqual([]);
+  });
+
   it('releases the lease of a run that died before its plan was written', async () => {
     const { cluster, run, execution } = { cluster: SHOP, run: runId('run-1'), execution: executionOf('run-1') };
     await world.leases.acquire({ cluster, run, execution, now: world.clock.now(), seconds: 60 });
@@ -170,9 +182,10 @@ describe('settling a run', () => {
     const backup = await world.backUp('run-1');
     const record = await world.runs.get(runId('run-1'));
     if (!record) throw new Error('no run');
-    await world.runs.plan({ ...record, run: runId('restore-1'), kind: 'restore', state: 'planned' });
+    const execution = executionOf('restore-1');
+    await world.runs.plan({ ...record, run: runId('restore-1'), execution, kind: 'restore', state: 'planned' });
     world.repository.objects.delete(backup.key);
-    await settleRun(world.deps, { run: runId('restore-1'), ...failed });
+    await world.settle('restore-1', failed);
     expect(world.repository.objects.has(backup.manifest.inventory.key)).toBe(true);
   });
 });
@@ -185,8 +198,11 @@ describe('what a run is settled for', () => {
   });
 
   it('reads the last step of the state machine', () => {
-    expect(settleInputSchema.parse({ run: 'run-1', outcome: 'failed', error: 'AgentDied', cause: 'x' })).toEqual({
+    const execution = executionOf('run-1');
+    const step = { run: 'run-1', execution, outcome: 'failed', error: 'AgentDied', cause: 'x' };
+    expect(settleInputSchema.parse(step)).toEqual({
       run: 'run-1',
+      execution,
       outcome: 'failed',
       error: 'AgentDied',
       cause: 'x',
@@ -200,6 +216,7 @@ describe('what a run is settled for', () => {
     const input = JSON.stringify({ cluster: SHOP });
     expect(settleInputSchema.parse(event({ status, input, error: null, cause: 'maintenance' }))).toEqual({
       run: 'run-1',
+      execution: executionOf('run-1'),
       cluster: SHOP,
       outcome: 'aborted',
       error: 'RunCancelled',
@@ -210,6 +227,7 @@ describe('what a run is settled for', () => {
   it('reads the event of an execution that failed, with its error', () => {
     expect(settleInputSchema.parse(event({ status: 'FAILED', error: 'KeyRefused', cause: 'disabled' }))).toEqual({
       run: 'run-1',
+      execution: executionOf('run-1'),
       outcome: 'failed',
       error: 'KeyRefused',
       cause: 'disabled',

@@ -158,6 +158,7 @@ describe('a backup that fails', () => {
       expect(path.slice(-3)).toEqual([state, 'Settle the failed run', 'The backup failed']);
       expect(settleInputSchema.parse(payloads['Settle the failed run'])).toEqual({
         run: 'run-1',
+        execution: 'arn:aws:states:execution',
         cluster: 'shop',
         outcome: 'failed',
         error: 'EngineLostData',
