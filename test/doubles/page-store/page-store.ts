@@ -88,6 +88,9 @@ export class MiniTransaction {
   }
 }
 
+const newLog = (options: StoreOptions, lsn: number): RedoLog =>
+  RedoLog.create(options.directory, { files: options.logFiles, fileBytes: options.logFileBytes, lsn });
+
 /** The server's side of the page store: a buffer pool, redo before pages, pages lazily, checkpoints. */
 export class PageStore {
   readonly tablespaces: Tablespaces;
@@ -110,8 +113,7 @@ export class PageStore {
     tablespaces.open(SYSTEM_FILE);
     const lsn = freshLsn(FIRST_LSN);
     options.log('Warning', `InnoDB: New log files created, LSN=${lsn}`);
-    const log = RedoLog.create(options.directory, { files: options.logFiles, fileBytes: options.logFileBytes, lsn });
-    const store = new PageStore(tablespaces, log, options.log);
+    const store = new PageStore(tablespaces, newLog(options, lsn), options.log);
     store.checkpoint();
     return store;
   }
@@ -136,8 +138,7 @@ export class PageStore {
     if (!existing) {
       const lsn = freshLsn(flushLsn((tablespaces.get(0) as Tablespace).read(0)));
       say('Warning', `InnoDB: New log files created, LSN=${lsn}`);
-      const log = RedoLog.create(options.directory, { files: options.logFiles, fileBytes: options.logFileBytes, lsn });
-      const store = new PageStore(tablespaces, log, say);
+      const store = new PageStore(tablespaces, newLog(options, lsn), say);
       store.checkpoint();
       return store;
     }
@@ -162,7 +163,15 @@ export class PageStore {
     existing.continueAt(scan.completeTo);
     const store = new PageStore(tablespaces, existing, say);
     store.checkpoint();
-    return store;
+    if (existing.fileBytes === options.logFileBytes) return store;
+    say(
+      'Warning',
+      `InnoDB: Resizing redo log from ${existing.fileBytes} to ${options.logFileBytes} bytes, LSN=${store.lsn}`,
+    );
+    existing.close();
+    const resized = new PageStore(tablespaces, newLog(options, freshLsn(store.lsn)), say);
+    resized.checkpoint();
+    return resized;
   }
 
   get lsn(): number {

@@ -25,6 +25,7 @@ export const SYSTEM_TYPE = 7;
 const FSP_SPACE = BODY;
 const FSP_PAGES = BODY + 8;
 const FSP_FLAGS = BODY + 16;
+const FSP_SEGMENT = BODY + 76;
 
 /** Flags of a tablespace with `ROW_FORMAT=DYNAMIC`; bit 13 says that it is encrypted. */
 export const PLAIN_FLAGS = 33;
@@ -49,6 +50,11 @@ export const tablespaceFlags = (page: Buffer): number => page.readUInt32BE(FSP_F
 export const tablespacePages = (page: Buffer): number => page.readUInt32BE(FSP_PAGES);
 export const setTablespacePages = (page: Buffer, pages: number): void => {
   page.writeUInt32BE(pages, FSP_PAGES);
+};
+
+/** Changes page 0 as an allocation in its tablespace does. */
+export const touchHeader = (page: Buffer): void => {
+  page.writeUInt32BE((page.readUInt32BE(FSP_SEGMENT) + 1) >>> 0, FSP_SEGMENT);
 };
 
 /** An empty page of a space, without LSN. */

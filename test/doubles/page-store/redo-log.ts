@@ -2,6 +2,7 @@ import { closeSync, existsSync, fstatSync, ftruncateSync, openSync, readSync, wr
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { BLOCK, BLOCK_HEADER, blockStart, fillBlock, LOG_HEADER, lsnAfter, newBlock, usedBytes } from './redo-block.ts';
+import { encodeGroup } from './redo-record.ts';
 
 const START_LSN = 8;
 export const CREATOR = 16;
@@ -82,19 +83,14 @@ export class RedoLog {
     );
   }
 
-  /** Begins a new log in files that have their size already. */
-  static format(directory: string, options: { readonly files: number; readonly lsn: number }): RedoLog {
-    const files = Array.from({ length: options.files }, (_, index) =>
-      openSync(join(directory, logFileName(index)), 'r+'),
-    );
-    writeSync(files[0] as number, logHeader(options.lsn, 'MySQL 5.7.13'), 0, BLOCK, 0);
-    return new RedoLog(
-      files,
-      blockStart(options.lsn),
-      { number: 0, lsn: options.lsn },
-      options.lsn,
-      newBlock(options.lsn),
-    );
+  /** Begins a new log in files that have their size already, with a checkpoint at its beginning. */
+  static format(paths: readonly string[], lsn: number): void {
+    const files = paths.map((path) => openSync(path, 'r+'));
+    writeSync(files[0] as number, logHeader(lsn, 'MySQL 5.7.13'), 0, BLOCK, 0);
+    const log = new RedoLog(files, blockStart(lsn), { number: 0, lsn }, lsn, newBlock(lsn));
+    log.append(encodeGroup([{ kind: 'checkpoint', lsn }]));
+    log.writeCheckpoint(lsn);
+    log.close();
   }
 
   /** The files that are there, to be read only until `continueAt`; `undefined` where there are none. */
@@ -121,6 +117,10 @@ export class RedoLog {
 
   get checkpoint(): Checkpoint {
     return this.#checkpoint;
+  }
+
+  get fileBytes(): number {
+    return this.#fileBytes;
   }
 
   /** Bytes that fit before the oldest ones are overwritten. */

@@ -35,10 +35,10 @@ export class Tablespace {
   }
 
   /** `path` is relative to the data directory. */
-  static open(directory: string, path: string, masters: MasterKeys): OpenedTablespace {
+  static open(directory: string, path: string, masters: MasterKeys, mode: 'r' | 'r+' = 'r+'): OpenedTablespace {
     let file: number;
     try {
-      file = openSync(join(directory, path), 'r+');
+      file = openSync(join(directory, path), mode);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { kind: 'absent' };
       throw error;

@@ -20,7 +20,7 @@ import {
 } from '../../../page-store/dictionary.ts';
 import { infoMaster, infoOfPage, wrapKey } from '../../../page-store/encryption-info.ts';
 import { Heap, type HeapRow } from '../../../page-store/heap.ts';
-import { ENCRYPTED_FLAG, headerPage, PLAIN_FLAGS, type TablespaceKey } from '../../../page-store/page.ts';
+import { ENCRYPTED_FLAG, headerPage, PLAIN_FLAGS, type TablespaceKey, touchHeader } from '../../../page-store/page.ts';
 import type { PageStore } from '../../../page-store/page-store.ts';
 import { INITIAL_PAGES } from '../../../page-store/tablespace.ts';
 import { SqlError, type Value } from '../wire/server-session.ts';
@@ -253,6 +253,8 @@ export class Database {
   notePosition(file: string, position: number): void {
     this.store.transact((mtr) => {
       writePosition(mtr.page(0, POSITION_PAGE), { file, position });
+      // Undo and the like allocate there all the time.
+      touchHeader(mtr.page(0, 0));
     });
   }
 

@@ -1,4 +1,4 @@
-import { existsSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, unlinkSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { parseArgument, readOptionFile } from '../option-file.ts';
@@ -66,6 +66,7 @@ process.on('SIGTERM', server.shutdown);
 const path = options.get('socket') ?? join(server.dataDirectory, 'mysql.sock');
 if (existsSync(path)) unlinkSync(path);
 listener.listen(path, () => {
+  chmodSync(path, 0o777);
   log('Note', 'mysqld: ready for connections.');
   log(
     'Note',

@@ -153,6 +153,7 @@ export class Server {
 
   close(): void {
     clearTimeout(this.#idle);
+    writeFileSync(join(this.dataDirectory, 'ib_buffer_pool'), '0,5\n0,8\n', { mode: 0o640 });
     this.store.close();
     const pidFile = this.variables.get('pid_file');
     if (typeof pidFile === 'string' && existsSync(pidFile)) unlinkSync(pidFile);

@@ -291,11 +291,17 @@ export const backup = async (options: Options): Promise<void> => {
 
   tell.tool('Generating a list of tablespaces');
   const files: string[] = [SYSTEM_FILE];
+  let allocated = false;
   for (const path of tablespaceFiles('.')) {
-    const opened = Tablespace.open('.', path, keys.masters);
+    const opened = Tablespace.open('.', path, keys.masters, 'r');
     if (opened.kind === 'opened') {
       if (opened.tablespace.key && (opened.tablespace.flags & ENCRYPTED_FLAG) !== 0)
         keys.note(opened.tablespace.space, opened.tablespace.key);
+      if (!allocated)
+        tell.innodb(
+          `Allocated tablespace ID ${opened.tablespace.space} for ${path.slice(0, -'.ibd'.length)}, old maximum was 0`,
+        );
+      allocated = true;
       opened.tablespace.close();
       files.push(path);
     } else if (opened.kind === 'not-decryptable') {

@@ -21,7 +21,6 @@ import { futureLine } from '../../../page-store/page-store.ts';
 import { recover } from '../../../page-store/recover.ts';
 import { freshLsn } from '../../../page-store/redo-block.ts';
 import { logFileName, RedoLog } from '../../../page-store/redo-log.ts';
-import { encodeGroup } from '../../../page-store/redo-record.ts';
 import { type Scan, scanRedo } from '../../../page-store/scan-redo.ts';
 import { Tablespaces } from '../../../page-store/tablespaces.ts';
 import { bytesOf, readOptionFile } from '../option-file.ts';
@@ -184,13 +183,12 @@ const createLogs = (settings: LogSettings, lsn: number): RedoLog => {
     }
     closeSync(file);
   }
+  // Under its name only once it is whole: a run that is killed before begins anew.
+  RedoLog.format(names, freshLsn(lsn));
   tell.innodb(`Renaming log file ./${names[0]} to ./${logFileName(0)}`);
   renameSync(names[0] as string, logFileName(0));
   tell.innodb(`New log files created, LSN=${lsn}`);
-  const log = RedoLog.format('.', { files: settings.files, lsn: freshLsn(lsn) });
-  log.append(encodeGroup([{ kind: 'checkpoint', lsn: freshLsn(lsn) }]));
-  log.writeCheckpoint(freshLsn(lsn));
-  return log;
+  return RedoLog.open('.') as RedoLog;
 };
 
 const setFlushedLsn = (tablespaces: Tablespaces, lsn: number): void => {
