@@ -71,35 +71,44 @@ export class DatabaseHost {
   static async create(directory: string): Promise<DatabaseHost> {
     mkdirSync(directory, { recursive: true });
     const host = new DatabaseHost(directory);
+    try {
+      await host.#setUp();
+      return host;
+    } catch (error) {
+      await host.close();
+      throw error;
+    }
+  }
+
+  async #setUp(): Promise<void> {
     writeFileSync(
-      join(directory, 'my.cnf'),
+      join(this.directory, 'my.cnf'),
       [
         '[mariadbd]',
-        `user=${host.owner}`,
-        `datadir=${host.dataDirectory}`,
-        `socket=${host.socket}`,
-        `pid-file=${join(directory, 'mariadbd.pid')}`,
+        `user=${this.owner}`,
+        `datadir=${this.dataDirectory}`,
+        `socket=${this.socket}`,
+        `pid-file=${join(this.directory, 'mariadbd.pid')}`,
         'skip-networking',
         'skip-name-resolve',
         'server-id=1',
-        `log-bin=${join(directory, 'binlog')}`,
+        `log-bin=${join(this.directory, 'binlog')}`,
         'innodb-buffer-pool-size=384M',
         'innodb-log-file-size=96M',
         '',
       ].join('\n'),
     );
-    writeFileSync(host.control, controlScript(directory, host.socket), { mode: 0o755 });
+    writeFileSync(this.control, controlScript(this.directory, this.socket), { mode: 0o755 });
     await run('mariadb-install-db', [
       '--no-defaults',
-      `--user=${host.owner}`,
-      `--datadir=${host.dataDirectory}`,
+      `--user=${this.owner}`,
+      `--datadir=${this.dataDirectory}`,
       '--auth-root-authentication-method=normal',
       '--skip-test-db',
       '--innodb-log-file-size=96M',
     ]);
-    await host.start();
-    await host.#createBackupUser();
-    return host;
+    await this.start();
+    await this.#createBackupUser();
   }
 
   async start(): Promise<void> {
