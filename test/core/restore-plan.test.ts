@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { type BackupRecord, backupRecordOf } from '#core/catalog-records.ts';
 import { lsn } from '#core/lsn.ts';
 import { planRestore, restoreDirectory } from '#core/restore-plan.ts';
-import { FIRST_LSN, SHOP, sampleAddress, sampleBackup, sampleCluster } from '../doubles/sample-manifest.ts';
+import { FIRST_LSN, SHOP, sampleAddress, sampleBackup, sampleCluster, sampleKey } from '../doubles/sample-manifest.ts';
 
 /** Two chains of three; the backup of `seq` on day `day` ends at its planned time plus half a minute. */
 const backupAt = (day: number, seq: number): BackupRecord => {
@@ -34,6 +34,39 @@ describe('planning what to restore', () => {
         expect(chosen(shuffled, { kind: 'latest' })).toEqual([idOf(23, 0), idOf(23, 1), idOf(23, 2)]);
       }),
     );
+  });
+
+  describe('of a chain whose keys were shredded', () => {
+    const shredding = { at: '2026-11-24T00:00:00Z', by: 'ada@laptop' };
+    const chain = (day: number, isShredded: boolean) => {
+      const at = sampleAddress(0, day);
+      return { chain: at.chain, keys: isShredded ? { shredded: shredding } : { data: sampleKey(at) } };
+    };
+    const known = [chain(22, false), chain(23, true)];
+
+    it.each([
+      ['the latest', { kind: 'latest' }],
+      ['one by its id', { kind: 'backup', backup: idOf(23, 1) }],
+      ['one by its time', { kind: 'time', time: '2026-11-23T05:13:59Z' }],
+    ] as const)('is refused by name, %s: an older one is named, and never taken instead', (_, to) => {
+      expect(planRestore(all, to, known)).toMatchObject({
+        kind: 'refuse',
+        code: 'KeyShredded',
+        detail: expect.stringMatching(new RegExp(`2026-11-24T00:00:00Z by ada@laptop; .* is ${idOf(22, 2)}$`)),
+      });
+    });
+
+    it('says so where nothing else can be restored', () => {
+      const plan = planRestore(all, { kind: 'latest' }, [chain(22, true), chain(23, true)]);
+      expect(plan).toMatchObject({
+        code: 'KeyShredded',
+        detail: expect.stringMatching(/no other backup can be restored$/),
+      });
+    });
+
+    it('leaves the other chains as they are', () => {
+      expect(planRestore(all, { kind: 'backup', backup: idOf(22, 2) }, known).kind).toBe('restore');
+    });
   });
 
   it('applies the full and every increment up to the backup asked for', () => {

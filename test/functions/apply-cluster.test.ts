@@ -147,6 +147,16 @@ describe('applying a cluster file', () => {
     expect(await deps.clusters.get(SHOP)).toBeUndefined();
   });
 
+  it('refuses encryption that the engine cannot do, dry run or not, and names the alternative', async () => {
+    const text = file('  maxIncrements: 3', 'encryption: {mode: native}\n');
+    for (const dryRun of [true, false])
+      await expect(apply(text, dryRun)).rejects.toMatchObject({
+        name: 'EncryptionUnsupported',
+        detail: expect.stringMatching(/^encryption\.mode: .*write mode: sealed$/),
+      });
+    expect(await deps.clusters.get(SHOP)).toBeUndefined();
+  });
+
   it('keeps no configuration whose schedule was not accepted', async () => {
     deps.schedules.put = async () => {
       throw new RedoubtError('InvalidClusterFile', 'policy: not accepted');
