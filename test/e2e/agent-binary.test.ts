@@ -1,7 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -85,6 +85,7 @@ beforeEach(() => {
 });
 
 let attempt = 0;
+const started: number[] = [];
 
 /** Stores an instruction and starts the agent on it, as the SSM document does. */
 const start = async (
@@ -104,7 +105,7 @@ const start = async (
     cluster: 'orders',
     host: 'i-0123456789abcdef0',
     taskToken: 'secret-task-token',
-    heartbeatSeconds: 3,
+    heartbeatSeconds: 9,
     chain,
     backup: `20261122T051210Z-f0000-${chain.slice(-6)}`,
     seq: 0,
@@ -152,6 +153,7 @@ const start = async (
       },
     },
   );
+  started.push(child.pid as number);
   let text = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (text += data));
   return Object.assign(child, { output: () => text });
@@ -177,9 +179,9 @@ const failureHeard = () => {
   return failureSchema.parse(JSON.parse(last?.input.cause ?? ''));
 };
 
-/** Secrets of an agent that is gone, and what it would leave on disk. */
+/** Secrets of an agent of these tests that is gone, and what it would leave on disk. */
 const leftOver = (): readonly string[] => [
-  ...readdirSync('/dev/shm').filter((name) => name.startsWith('redoubt-')),
+  ...readdirSync('/dev/shm').filter((name) => started.some((pid) => name.startsWith(`redoubt-${pid}-`))),
   ...readdirSync(directory).filter((name) => name.startsWith('redoubt-')),
 ];
 
@@ -196,7 +198,38 @@ const engines = (): readonly string[] =>
       }
     });
 
-const slow = { limits: { uploadBytesPerSecond: 100_000 } };
+const readOf = (pid: number, file: string): string => {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8').replaceAll('\0', ' ');
+  } catch {
+    return '';
+  }
+};
+
+const programOf = (pid: number): string => {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`);
+  } catch {
+    return agent;
+  }
+};
+
+/** A process and everything it started, however far down. */
+const familyOf = (pid: number): readonly number[] => {
+  const parents = new Map(
+    readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map((name) => {
+        const stat = readOf(Number(name), 'stat');
+        return [Number(name), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])] as const;
+      }),
+  );
+  const family = [pid];
+  for (const member of family) for (const [child, parent] of parents) if (parent === member) family.push(child);
+  return family;
+};
+
+const slow = { limits: { uploadBytesPerSecond: 20_000 } };
 
 const untilEngineRuns = async (): Promise<void> => {
   for (let waited = 0; engines().length === 0; waited += 20) {
@@ -239,18 +272,53 @@ describe('the agent as one file', () => {
 
   it('shows no secret to whoever looks at processes, output or the log of the run', async () => {
     const child = await start(slow);
-    await untilEngineRuns();
-    const seen = engines().join('\n');
+    const seen = new Map<string, string>();
+    // A process shows other words before it has become the program it was started for: all of them count.
+    const note = (place: string, text: string): void => {
+      const before = seen.get(place) ?? '';
+      if (!before.includes(text)) seen.set(place, `${before}\n${text}`);
+    };
+    const look = (): void => {
+      for (const pid of familyOf(child.pid as number)) {
+        // The agent itself, and its likeness just before that becomes another program, have the environment it was given.
+        const isAgent = programOf(pid) === agent;
+        note(`/proc/${pid}/cmdline`, readOf(pid, 'cmdline'));
+        note(isAgent ? 'the environment of the agent' : `/proc/${pid}/environ`, readOf(pid, 'environ'));
+      }
+    };
+    // Short-lived helpers too: from the start on, while the engine works, and to the end.
+    let over = false;
+    const ended = codeOf(child).finally(() => {
+      over = true;
+    });
+    const LOOKS = 20;
+    let atWork = 0;
+    while (!over && atWork < LOOKS) {
+      look();
+      if (engines().length > 0) atWork++;
+      await sleep(20);
+    }
+    expect(atWork).toBe(LOOKS);
     child.kill('SIGTERM');
-    await codeOf(child);
-    for (const secret of [
-      PASSWORD,
-      'secret-task-token',
-      'secret-grant-token',
-      'secret-access-key',
-      dataKey.toString('base64'),
-    ]) {
-      expect(seen).not.toContain(secret);
+    while (!over) {
+      look();
+      await sleep(20);
+    }
+    await ended;
+
+    // It was looked in the right places: the agent, its engine with its environment, and the guardian of the secrets.
+    expect(seen.get(`/proc/${child.pid}/cmdline`)).toContain('--instruction');
+    for (const words of [`--target-dir=${directory}`, 'redoubt-guardian']) {
+      const [place] = [...seen].find(([, text]) => text.includes(words)) ?? [];
+      expect(seen.get(place?.replace('cmdline', 'environ') ?? ''), words).toMatch(/PATH=/);
+    }
+    const secrets = [PASSWORD, 'secret-task-token', 'secret-grant-token', dataKey.toString('base64')];
+    const own = seen.get('the environment of the agent');
+    expect(own).toContain('secret-access-key');
+    for (const secret of secrets) expect(own).not.toContain(secret);
+    seen.delete('the environment of the agent');
+    for (const secret of [...secrets, 'secret-access-key']) {
+      for (const [place, text] of seen) expect(text, place).not.toContain(secret);
       expect(child.output()).not.toContain(secret);
     }
     expect(child.output().length).toBeLessThan(24_000);
