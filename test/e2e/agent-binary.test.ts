@@ -179,9 +179,13 @@ const failureHeard = () => {
   return failureSchema.parse(JSON.parse(last?.input.cause ?? ''));
 };
 
-/** Secrets of an agent of these tests that is gone, and what it would leave on disk. */
+/** Secrets of an agent of these tests: other agents may be at work on this machine. */
+const secretsLeft = (): readonly string[] =>
+  readdirSync('/dev/shm').filter((name) => started.some((pid) => name.startsWith(`redoubt-${pid}-`)));
+
+/** The same, and what an agent would leave on disk. */
 const leftOver = (): readonly string[] => [
-  ...readdirSync('/dev/shm').filter((name) => started.some((pid) => name.startsWith(`redoubt-${pid}-`))),
+  ...secretsLeft(),
   ...readdirSync(directory).filter((name) => name.startsWith('redoubt-')),
 ];
 
@@ -382,7 +386,7 @@ describe('a run that is ended from outside', () => {
     await codeOf(child);
     await untilNothingRuns();
     for (let waited = 0; isRunning(mark) && waited < 10_000; waited += 50) await sleep(50);
-    expect(readdirSync('/dev/shm').filter((name) => name.startsWith('redoubt-'))).toEqual([]);
+    expect(secretsLeft()).toEqual([]);
     expect(await manifests()).toEqual(before);
     const next = await start();
     expect(await codeOf(next), next.output()).toBe(0);
