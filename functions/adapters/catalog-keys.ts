@@ -1,4 +1,5 @@
 import type { ChainId, ClusterId, RunId } from '#core/ids.ts';
+import { tableLayout } from '#core/table-layout.ts';
 
 /** The one owner of the keys of the catalog's items. */
 interface ItemKey {
@@ -34,15 +35,17 @@ export const runKey = (run: RunId): ItemKey => ({ pk: `RUN#${run}`, sk: 'RUN' })
 export const commandKey = (command: string): ItemKey => ({ pk: `COMMAND#${command}`, sk: 'COMMAND' });
 
 /** The index that lists: the runs of a cluster by their start, and the clusters by their name. */
-export const LIST_INDEX = 'gsi1';
+export const LIST_INDEX = tableLayout.listIndex.name;
+
+const { partition, sort } = tableLayout.listIndex;
 
 export const listedRun = (cluster: ClusterId, startedAt: string, run: RunId) => ({
-  gsi1pk: clusterKey(cluster),
-  gsi1sk: `RUN#${startedAt}#${run}`,
+  [partition]: clusterKey(cluster),
+  [sort]: `RUN#${startedAt}#${run}`,
 });
 
 export const runsOf = (cluster: ClusterId): string => clusterKey(cluster);
 
 export const CLUSTERS = 'CLUSTERS';
 
-export const listedCluster = (cluster: ClusterId) => ({ gsi1pk: CLUSTERS, gsi1sk: cluster });
+export const listedCluster = (cluster: ClusterId) => ({ [partition]: CLUSTERS, [sort]: cluster });

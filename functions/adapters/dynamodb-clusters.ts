@@ -2,6 +2,7 @@ import { GetCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
 import { clusterConfigSchema } from '#core/cluster-config.ts';
 import type { Clusters } from '#core/ports/clusters.ts';
+import { tableLayout } from '#core/table-layout.ts';
 import { allItems } from './all-items.ts';
 import { CLUSTERS, configKey, LIST_INDEX, listedCluster } from './catalog-keys.ts';
 import { askCatalog, type CatalogTable, readItem } from './catalog-table.ts';
@@ -24,7 +25,7 @@ export const dynamodbClusters = (table: CatalogTable): Clusters => ({
   async list() {
     const items = await allItems(table, {
       IndexName: LIST_INDEX,
-      KeyConditionExpression: 'gsi1pk = :clusters',
+      KeyConditionExpression: `${tableLayout.listIndex.partition} = :clusters`,
       ExpressionAttributeValues: { ':clusters': CLUSTERS },
     });
     return items.map((item) => readItem(itemSchema, item).config);

@@ -5,12 +5,15 @@ import { commandRecordSchema, runRecordSchema } from '#core/catalog-records.ts';
 import type { RunId } from '#core/ids.ts';
 import type { RunChanges, Runs, TransitionOutcome } from '#core/ports/runs.ts';
 import { type RunTransition, runTransitions } from '#core/run-transitions.ts';
+import { tableLayout } from '#core/table-layout.ts';
 import { allItems } from './all-items.ts';
 import { commandKey, LIST_INDEX, listedRun, runKey, runsOf } from './catalog-keys.ts';
 import { askCatalog, type CatalogTable, failedConditions, itemInTheWay, readItem } from './catalog-table.ts';
 
-/** A command's item is of no use once its run has ended; DynamoDB removes it after this (attribute `expires`). */
+/** A command's item is of no use once its run has ended; DynamoDB removes it after this. */
 const COMMAND_DAYS = 30;
+
+const IS_OF_CLUSTER = `${tableLayout.listIndex.partition} = :cluster`;
 
 /** The legal predecessors of a transition, as the condition of the write that makes it. */
 const mayStart = (transition: RunTransition) => {
@@ -109,7 +112,7 @@ export const dynamodbRuns = (table: CatalogTable): Runs => {
           new QueryCommand({
             TableName: name,
             IndexName: LIST_INDEX,
-            KeyConditionExpression: 'gsi1pk = :cluster',
+            KeyConditionExpression: IS_OF_CLUSTER,
             ExpressionAttributeValues: { ':cluster': runsOf(cluster) },
             ScanIndexForward: false,
             Limit: limit,
@@ -122,7 +125,7 @@ export const dynamodbRuns = (table: CatalogTable): Runs => {
     async all(cluster) {
       const items = await allItems(table, {
         IndexName: LIST_INDEX,
-        KeyConditionExpression: 'gsi1pk = :cluster',
+        KeyConditionExpression: IS_OF_CLUSTER,
         ExpressionAttributeValues: { ':cluster': runsOf(cluster) },
         ScanIndexForward: false,
       });
@@ -152,7 +155,7 @@ export const dynamodbRuns = (table: CatalogTable): Runs => {
                     Item: {
                       ...commandKey(record.command),
                       ...z.encode(commandRecordSchema, record),
-                      expires: Math.floor(Date.parse(record.sentAt) / 1000) + COMMAND_DAYS * 24 * 60 * 60,
+                      [tableLayout.expiry]: Math.floor(Date.parse(record.sentAt) / 1000) + COMMAND_DAYS * 24 * 60 * 60,
                     },
                   },
                 },

@@ -1,6 +1,7 @@
 import { RemovalPolicy } from 'aws-cdk-lib';
 import { AttributeType, BillingMode, ProjectionType, Table, TableEncryption } from 'aws-cdk-lib/aws-dynamodb';
 import { Construct } from 'constructs';
+import { tableLayout } from '#core/table-layout.ts';
 import type { ControlFunction } from './control-function.ts';
 
 /** The one table: an index over manifests, plus leases and runs. It can be rebuilt, but it is not thrown away lightly. */
@@ -16,13 +17,14 @@ export class Catalog extends Construct {
       // A customer key would need a kms:Decrypt for every function; no plaintext key is in the table.
       encryption: TableEncryption.AWS_MANAGED,
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
+      timeToLiveAttribute: tableLayout.expiry,
       deletionProtection: true,
       removalPolicy: RemovalPolicy.RETAIN,
     });
     this.table.addGlobalSecondaryIndex({
-      indexName: 'gsi1',
-      partitionKey: { name: 'gsi1pk', type: AttributeType.STRING },
-      sortKey: { name: 'gsi1sk', type: AttributeType.STRING },
+      indexName: tableLayout.listIndex.name,
+      partitionKey: { name: tableLayout.listIndex.partition, type: AttributeType.STRING },
+      sortKey: { name: tableLayout.listIndex.sort, type: AttributeType.STRING },
       projectionType: ProjectionType.ALL,
     });
   }
@@ -33,14 +35,17 @@ export class Catalog extends Construct {
       actions: ['dynamodb:GetItem', 'dynamodb:BatchGetItem', 'dynamodb:Query'],
       resources: [this.table.tableArn],
     });
-    fn.allow({ actions: ['dynamodb:Query'], resources: [`${this.table.tableArn}/index/gsi1`] });
+    fn.allow({
+      actions: ['dynamodb:Query'],
+      resources: [`${this.table.tableArn}/index/${tableLayout.listIndex.name}`],
+    });
   }
 
-  /** Nothing but leases, links and schedules is ever deleted, and no function may scan. */
+  /** No function may delete or scan: what is of no use any more expires. */
   grantReadWrite(fn: ControlFunction): void {
     this.grantRead(fn);
     fn.allow({
-      actions: ['dynamodb:PutItem', 'dynamodb:UpdateItem', 'dynamodb:DeleteItem', 'dynamodb:ConditionCheckItem'],
+      actions: ['dynamodb:PutItem', 'dynamodb:UpdateItem', 'dynamodb:ConditionCheckItem'],
       resources: [this.table.tableArn],
     });
   }

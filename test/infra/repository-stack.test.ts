@@ -102,6 +102,12 @@ describe('the catalog', () => {
       BillingMode: 'PAY_PER_REQUEST',
     });
   });
+
+  it('loses the commands of ended runs after a while', () => {
+    template.hasResourceProperties('AWS::DynamoDB::Table', {
+      TimeToLiveSpecification: { AttributeName: 'expires', Enabled: true },
+    });
+  });
 });
 
 describe('the key that wraps the data keys', () => {
