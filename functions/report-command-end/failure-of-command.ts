@@ -25,15 +25,22 @@ const codeOf = ({ status, exit }: CommandEnd): ErrorCode => {
 };
 
 /**
+ * Characters of the command's output, from its end, that the failure keeps. A task's failure takes a cause of 32,768 characters, and
+ * JSON makes up to six of one (source: Step Functions API reference, "SendTaskFailure").
+ */
+const TAIL_CHARACTERS = 4000;
+
+/**
  * Why a command ended, for the task that waits for its agent. The agent answers before it exits, so whoever still waits then
  * waits in vain: an exit code of ours names its error, anything else means that it died, even code 0.
  */
 export const failureOfCommand = (end: CommandEnd): Failure => {
   const code = codeOf(end);
   const how = end.exit === undefined ? end.status : `${end.status}, exit code ${end.exit}`;
+  const tail = end.tail.slice(-TAIL_CHARACTERS);
   return {
     code,
-    detail: end.tail ? `the command ended: ${how}\n${end.tail}` : `the command ended: ${how}`,
+    detail: tail ? `the command ended: ${how}\n${tail}` : `the command ended: ${how}`,
     hint: errorKind(code).hint,
   };
 };

@@ -112,4 +112,10 @@ describe('the failure of a command', () => {
   ] as const)('of %o is %s', (end, code) => {
     expect(failureOfCommand({ ...end, tail: '' }).code).toBe(code);
   });
+
+  it('keeps the end of what the command said, and no more than Step Functions takes', () => {
+    const failure = failureOfCommand({ status: 'Failed', exit: 1, tail: `${'\u0001'.repeat(24_000)}the last line` });
+    expect(failure.detail).toMatch(/the last line$/);
+    expect(JSON.stringify(failure).length).toBeLessThanOrEqual(32_768);
+  });
 });
