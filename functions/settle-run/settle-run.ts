@@ -114,16 +114,20 @@ export const settleRun = async (deps: SettleRunDeps, request: SettleRequest): Pr
     await step('end uploads', () => deps.repository.abortUploads(backupPrefix(record)));
   await step('release the lease', () => releaseLease(deps, record.cluster, request));
 
-  const detail = failure && [failure.detail, committed].filter(Boolean).join(' — ');
+  // What failed came after the backup was recorded, such as an earlier try to settle: there is nothing that anybody has to mend.
+  const error = committed?.wasRecorded ? undefined : failure?.code;
+  const detail = failure && [failure.detail, committed?.words].filter(Boolean).join(' — ');
   const changes: RunChanges = {
     endedAt: clock.now().toISOString(),
     grants: kept,
     lent: null,
-    ...(failure && { error: failure.code }),
+    ...(error && { error }),
     ...(detail !== undefined && { detail }),
     ...(request.answer && { answer: z.encode(answerSchema, request.answer) }),
   };
-  const ended = await step('mark the run', () => runs.transition(run, transitions[outcome], changes));
+  const ended = await step('mark the run', () =>
+    runs.transition(run, transitions[committed?.wasRecorded ? 'succeeded' : outcome], changes),
+  );
   if (ended?.kind === 'refused' && (record.grants.length > 0 || record.lent))
     await step('forget the grants', () => runs.setGrants(run, kept));
   retryOnProblem();
@@ -166,11 +170,19 @@ const releaseLease = async (
   if (lease?.held && lease.run === run && lease.execution === execution) await leases.release(cluster, lease.token);
 };
 
-/** A backup that was committed is kept, and recorded if it still can be; anything else of it is removed. Says what was found. */
+interface Committed {
+  /** What was found, for people. */
+  readonly words: string;
+  /** It had been recorded before the run was settled. */
+  readonly wasRecorded: boolean;
+}
+
+/** A backup that was committed is kept, and recorded if it still can be; anything else of it is removed. */
 const adoptOrRemove = async (
   { chains, repository, log }: SettleRunDeps,
   record: RunRecord,
-): Promise<string | undefined> => {
+): Promise<Committed | undefined> => {
+  const notRecorded = (words: string): Committed => ({ words, wasRecorded: false });
   const { cluster, backup, run, fencingToken } = record;
   const removed = await repository.removeUncommitted(record);
   if (removed !== 'committed') {
@@ -182,18 +194,20 @@ const adoptOrRemove = async (
   if (found.kind !== 'found' || fault) {
     const detail = fault?.detail ?? (found.kind === 'invalid' ? found.detail : 'its manifest is gone');
     log.warn('manifest-not-adopted', { cluster, backup, error: fault?.code ?? 'ManifestInvalid', detail });
-    return `backup ${backup} was committed but cannot be recorded: ${detail}`;
+    return notRecorded(`backup ${backup} was committed but cannot be recorded: ${detail}`);
   }
   if (fencingToken === undefined || found.manifest.fencingToken !== fencingToken)
-    return `backup ${backup} was committed under another lease; the next plan looks at it`;
+    return notRecorded(`backup ${backup} was committed under another lease; the next plan looks at it`);
   try {
     const { isNew } = await appendManifest(chains, found, { run, token: fencingToken });
     if (isNew) log.warn('manifest-adopted', { cluster, backup });
-    return `backup ${backup} was committed nevertheless and is recorded`;
+    return isNew
+      ? notRecorded(`backup ${backup} was committed nevertheless and is recorded`)
+      : { words: `backup ${backup} was recorded before that`, wasRecorded: true };
   } catch (thrown) {
     const { code, detail, retryable } = asRedoubtError(thrown);
     if (code !== 'LeaseLost' && code !== 'CatalogConflict' && retryable) throw thrown;
     log.warn('manifest-not-adopted', { cluster, backup, error: code, detail });
-    return `backup ${backup} was committed but is not recorded: ${detail}`;
+    return notRecorded(`backup ${backup} was committed but is not recorded: ${detail}`);
   }
 };

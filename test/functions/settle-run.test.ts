@@ -94,6 +94,17 @@ describe('settling a run', () => {
     });
   });
 
+  it('ends a run whose backup was recorded before something failed as the success that it is', async () => {
+    const backup = world.commit(await asked('run-1'));
+    await world.record('run-1', backup);
+    const failure = { outcome: 'failed', error: 'ServiceUnavailable', cause: 'KMS did not answer' } as const;
+    expect(await world.settle('run-1', failure)).toMatchObject({ state: 'succeeded', isFirst: true });
+    const record = await world.runs.get(runId('run-1'));
+    expect(record).toMatchObject({ state: 'succeeded', detail: expect.stringContaining('was recorded before that') });
+    expect(record?.error).toBeUndefined();
+    expect((await world.chains.head(SHOP))?.tip.backup).toBe(backup.manifest.backup);
+  });
+
   it('leaves a committed backup to the next plan if the lease is lost', async () => {
     const backup = world.commit(await asked('run-1'));
     world.executions.ended.add(executionOf('run-1'));
