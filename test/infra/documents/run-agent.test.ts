@@ -118,7 +118,7 @@ describe('the document that runs the agent', () => {
     );
   });
 
-  it.each(['/opt/redoubt', '/work/.redoubt/hosts/i-1/', '/a'])('takes %s for the directory of the agent', (path) => {
+  it.each(['/opt/redoubt', '/srv/.redoubt/hosts/i-1/', '/a'])('takes %s for the directory of the agent', (path) => {
     expect(path).toMatch(new RegExp(parameters.AgentDirectory.allowedPattern));
   });
 
