@@ -338,7 +338,8 @@ describe('silent at a prepare: exit 0 and "completed OK!", but', () => {
   it('64: redo that is cut short loses the last changes', async () => {
     const base = lab.copyOf(dirty);
     const log = join(base, 'xtrabackup_logfile');
-    truncateSync(log, Math.round(statSync(log).size / 2));
+    // Inside a block: its header says that there is more.
+    truncateSync(log, 2048 + Math.floor((statSync(log).size - 2048) / 1024) * 512 + 200);
     const ran = await lab.prepare(base);
     succeeds(ran);
     expect(ran.log).toMatch(

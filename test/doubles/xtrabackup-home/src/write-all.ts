@@ -19,6 +19,23 @@ export const writeAll = (file: number, bytes: Buffer): void => {
   }
 };
 
+/** Writes zeroes from `from` to `to`; returns how far it came on a disk that is full. */
+export const writeZeroes = (file: number, from: number, to: number): number => {
+  const zeroes = Buffer.alloc(1024 * 1024);
+  for (let at = from; at < to; ) {
+    const bytes = Math.min(zeroes.length, to - at);
+    try {
+      const written = writeSync(file, zeroes, 0, bytes, at);
+      at += written;
+      if (written < bytes) return at;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+      return at;
+    }
+  }
+  return to;
+};
+
 const NAMES: Readonly<Record<string, string>> = {
   ENOENT: 'No such file or directory',
   EACCES: 'Permission denied',

@@ -1,7 +1,8 @@
-import { closeSync, existsSync, ftruncateSync, openSync, readSync, renameSync, statSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, renameSync, statSync, writeSync } from 'node:fs';
 import { BLOCK, blockStart, LOG_HEADER } from '../../../page-store/redo-block.ts';
 import { CREATOR, firstLsn, readCheckpoint } from '../../../page-store/redo-log.ts';
 import type { RedoBlocks } from '../../../page-store/scan-redo.ts';
+import { writeZeroes } from '../write-all.ts';
 import { Exit, tell } from './console.ts';
 
 const MINIMUM = 8 * 1024 * 1024;
@@ -24,7 +25,10 @@ export class BackupLog implements RedoBlocks {
     const size = statSync(own).size;
     this.bytes = Math.max(MINIMUM, Math.ceil(size / 2 ** 20) * 2 ** 20);
     const file = openSync(own, 'r+');
-    ftruncateSync(file, this.bytes);
+    if (writeZeroes(file, size, this.bytes) < this.bytes) {
+      tell.tool('Error: xtrabackup_init_temp_log() failed.');
+      throw new Exit(1);
+    }
     this.#file = file;
     tell.tool(`xtrabackup_logfile detected: size=${this.bytes}, start_lsn=(${this.checkpointLsn})`);
     renameSync(own, temporary);

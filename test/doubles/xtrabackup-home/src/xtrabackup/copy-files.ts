@@ -1,20 +1,9 @@
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readSync,
-  renameSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errcode } from '../write-all.ts';
 import { Exit, tell } from './console.ts';
 
 const CHUNK = 1024 * 1024;
-const ZEROES = Buffer.alloc(CHUNK);
 
 const number = (thread: number): string => String(thread).padStart(2, '0');
 
@@ -23,7 +12,7 @@ const failed = (thread: number): Exit => {
   return new Exit(1);
 };
 
-/** Copies a file, holes left as holes; the target must not exist. Tells of it, throws `Exit`. */
+/** Copies a file; the target must not exist. Tells of it, throws `Exit`. */
 export const copyFile = (from: string, to: string, thread: number): void => {
   let source: number;
   try {
@@ -50,12 +39,10 @@ export const copyFile = (from: string, to: string, thread: number): void => {
     for (let position = 0; ; ) {
       const bytes = readSync(source, buffer, 0, CHUNK, position);
       if (bytes === 0) break;
-      if (buffer.compare(ZEROES, 0, bytes, 0, bytes) !== 0)
-        for (let written = 0; written < bytes; )
-          written += writeSync(target, buffer, written, bytes - written, position + written);
+      for (let written = 0; written < bytes; )
+        written += writeSync(target, buffer, written, bytes - written, position + written);
       position += bytes;
     }
-    ftruncateSync(target, fstatSync(source).size);
   } catch (error) {
     tell.tool(`Error writing file '${to}' ${errcode(error)}`);
     throw failed(thread);

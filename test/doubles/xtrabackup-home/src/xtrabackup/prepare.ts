@@ -1,7 +1,6 @@
 import {
   closeSync,
   existsSync,
-  ftruncateSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -9,7 +8,6 @@ import {
   renameSync,
   unlinkSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { POSITION_PAGE, readPosition } from '../../../page-store/binlog-position.ts';
@@ -25,7 +23,7 @@ import { type Scan, scanRedo } from '../../../page-store/scan-redo.ts';
 import { Tablespaces } from '../../../page-store/tablespaces.ts';
 import { bytesOf, readOptionFile } from '../option-file.ts';
 import { toolVersion } from '../tool-version.ts';
-import { errcode } from '../write-all.ts';
+import { errcode, writeZeroes } from '../write-all.ts';
 import { applyDeltas } from './apply-deltas.ts';
 import { BackupLog } from './backup-log.ts';
 import { CHECKPOINTS, encodeMetadata, type Metadata, readMetadata } from './checkpoints.ts';
@@ -148,6 +146,24 @@ const tellFuture = (space: number, page: number, lsn: number, current: number): 
 /** Size of the logs in words, as InnoDB prints it. */
 const megabytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MB`;
 
+const CHUNK = 1024 * 1024;
+
+const failedToWrite = (name: string, end: number, size: number): never => {
+  const at = end - (end % CHUNK);
+  const bytes = Math.min(CHUNK, size - at);
+  tell.innodb(
+    `${bytes} bytes should have been written. Only ${end - at} bytes written. Retrying for the remaining bytes.`,
+  );
+  tell.innodb('Retry attempts for writing partial data failed.');
+  tell.innodb(
+    `Write to file ./${name}failed at offset ${at}, ${bytes} bytes should have been written, only ${end - at} were written. Operating system error number 28. Check that your OS and file system support files of this size. Check also that the disk is not full or a disk quota exceeded.`,
+  );
+  tell.innodb("Error number 28 means 'No space left on device'");
+  tell.innodb(`Cannot set log file ./${name} to size ${megabytes(size)}`);
+  tell.innodb('Plugin initialization aborted with error Generic error');
+  return crash(11);
+};
+
 /** New log files, written in full: a disk that is full shows here, and crashes it. */
 const createLogs = (settings: LogSettings, lsn: number): RedoLog => {
   const names = [
@@ -157,30 +173,8 @@ const createLogs = (settings: LogSettings, lsn: number): RedoLog => {
   for (const name of names) {
     tell.innodb(`Setting log file ./${name} size to ${megabytes(settings.fileBytes)}`);
     const file = openSync(name, 'w', 0o640);
-    const zeroes = Buffer.alloc(1024 * 1024);
-    for (let at = 0; at < settings.fileBytes; ) {
-      const bytes = Math.min(zeroes.length, settings.fileBytes - at);
-      let written = 0;
-      try {
-        written = writeSync(file, zeroes, 0, bytes, at);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
-      }
-      if (written < bytes) {
-        tell.innodb(
-          `${bytes} bytes should have been written. Only ${written} bytes written. Retrying for the remaining bytes.`,
-        );
-        tell.innodb('Retry attempts for writing partial data failed.');
-        tell.innodb(
-          `Write to file ./${name}failed at offset ${at}, ${bytes} bytes should have been written, only ${written} were written. Operating system error number 28. Check that your OS and file system support files of this size. Check also that the disk is not full or a disk quota exceeded.`,
-        );
-        tell.innodb("Error number 28 means 'No space left on device'");
-        tell.innodb(`Cannot set log file ./${name} to size ${megabytes(settings.fileBytes)}`);
-        tell.innodb('Plugin initialization aborted with error Generic error');
-        crash(11);
-      }
-      at += bytes;
-    }
+    const end = writeZeroes(file, 0, settings.fileBytes);
+    if (end < settings.fileBytes) failedToWrite(name, end, settings.fileBytes);
     closeSync(file);
   }
   // Under its name only once it is whole: a run that is killed before begins anew.
@@ -203,8 +197,9 @@ const createTemporary = (): void => {
   tell.innodb('Creating shared tablespace for temporary tables');
   tell.innodb("Setting file './ibtmp1' size to 12 MB. Physically writing the file full; Please wait ...");
   const file = openSync('ibtmp1', 'w', 0o640);
-  ftruncateSync(file, TEMPORARY_BYTES);
+  const end = writeZeroes(file, 0, TEMPORARY_BYTES);
   closeSync(file);
+  if (end < TEMPORARY_BYTES) failedToWrite('ibtmp1', end, TEMPORARY_BYTES);
   tell.innodb("File './ibtmp1' size is now 12 MB.");
 };
 
