@@ -81,12 +81,16 @@ export class DatabaseHost {
   }
 
   async #setUp(): Promise<void> {
+    // Of its own: what a killed server left in a shared one is in the way of the next with its process id.
+    const temporary = join(this.directory, 'tmp');
+    mkdirSync(temporary, { recursive: true });
     writeFileSync(
       join(this.directory, 'my.cnf'),
       [
         '[mariadbd]',
         `user=${this.owner}`,
         `datadir=${this.dataDirectory}`,
+        `tmpdir=${temporary}`,
         `socket=${this.socket}`,
         `pid-file=${join(this.directory, 'mariadbd.pid')}`,
         'skip-networking',
@@ -103,6 +107,7 @@ export class DatabaseHost {
       '--no-defaults',
       `--user=${this.owner}`,
       `--datadir=${this.dataDirectory}`,
+      `--tmpdir=${temporary}`,
       '--auth-root-authentication-method=normal',
       '--skip-test-db',
       '--innodb-log-file-size=96M',

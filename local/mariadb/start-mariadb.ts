@@ -20,13 +20,14 @@ const STOP_MS = 60_000;
 
 const asUser = (): readonly string[] => (process.getuid?.() === 0 ? ['--user=root'] : []);
 
-const initialise = async (dataDirectory: string, options: MariadbOptions): Promise<void> => {
+const initialise = async (dataDirectory: string, temporary: string, options: MariadbOptions): Promise<void> => {
   const installer = spawn(
     'mariadb-install-db',
     [
       '--no-defaults',
       ...asUser(),
       `--datadir=${dataDirectory}`,
+      `--tmpdir=${temporary}`,
       '--auth-root-authentication-method=normal',
       '--skip-test-db',
       '--skip-name-resolve',
@@ -71,8 +72,10 @@ export class Mariadb {
 
   /** Starts the server and waits until it answers; throws with the end of its error log where it does not. */
   async start(): Promise<void> {
-    mkdirSync(this.directory, { recursive: true });
-    if (!existsSync(join(this.dataDirectory, 'mysql'))) await initialise(this.dataDirectory, this.#options);
+    // Of its own: what a killed server left in a shared one is in the way of the next with its process id.
+    const temporary = join(this.directory, 'tmp');
+    mkdirSync(temporary, { recursive: true });
+    if (!existsSync(join(this.dataDirectory, 'mysql'))) await initialise(this.dataDirectory, temporary, this.#options);
     const log = openSync(this.errorLog, 'a');
     const server = spawn(
       'mariadbd',
@@ -80,6 +83,7 @@ export class Mariadb {
         '--no-defaults',
         ...asUser(),
         `--datadir=${this.dataDirectory}`,
+        `--tmpdir=${temporary}`,
         `--socket=${this.socket}`,
         `--pid-file=${join(this.directory, 'mysqld.pid')}`,
         '--skip-networking',
