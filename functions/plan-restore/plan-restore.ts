@@ -20,6 +20,8 @@ export const planRestoreInputSchema = z.strictObject({
   run: runIdSchema,
   /** ARN of the execution. */
   execution: z.string().startsWith('arn:'),
+  /** Only says what would be done, for who has to approve it: nothing is taken, lent or written. */
+  preview: z.boolean().default(false),
 });
 export type PlanRestoreInput = z.output<typeof planRestoreInputSchema>;
 
@@ -63,6 +65,31 @@ export const planRestore = async (deps: PlanRestoreDeps, input: PlanRestoreInput
   const plan = chooseSteps(known.backups, input.to, known.chains);
   if (plan.kind === 'refuse') throw new RedoubtError(plan.code, plan.detail);
   const last = plan.steps.at(-1) ?? plan.steps[0];
+  const instruction: z.output<typeof plannedRestoreSchema> = {
+    protocol: PROTOCOL_VERSION,
+    kind: 'restore',
+    run,
+    attempt: ATTEMPT,
+    cluster,
+    host: host.instance,
+    heartbeatSeconds: deps.heartbeatSeconds,
+    chain: plan.chain,
+    engine: config.engine,
+    ...(config.engineDirectory !== undefined && { engineDirectory: config.engineDirectory }),
+    mode: target.mode,
+    directory: where.directory,
+    server: config.server,
+    limits: config.limits,
+    ...(config.tablespaceEncryption && { tablespaceEncryption: config.tablespaceEncryption }),
+    steps: plan.steps,
+  };
+  const answer: PlannedRestore = {
+    instruction: z.encode(plannedRestoreSchema, instruction),
+    agentDirectory: host.agentDirectory,
+    heartbeatSeconds: deps.heartbeatSeconds,
+    timeoutSeconds: TASK_TIMEOUT_SECONDS,
+  };
+  if (input.preview) return answer;
   return undoingOnFailure(log, async (undo) => {
     const lease = target.mode === 'replace' ? await takeLease(deps, cluster, run, input.execution) : undefined;
     if (lease) undo.add(() => leases.release(cluster, lease.token));
@@ -103,30 +130,7 @@ export const planRestore = async (deps: PlanRestoreDeps, input: PlanRestoreInput
       mode: target.mode,
       reason: plan.reason,
     });
-    const instruction: z.output<typeof plannedRestoreSchema> = {
-      protocol: PROTOCOL_VERSION,
-      kind: 'restore',
-      run,
-      attempt: ATTEMPT,
-      cluster,
-      host: host.instance,
-      heartbeatSeconds: deps.heartbeatSeconds,
-      chain: plan.chain,
-      engine: config.engine,
-      ...(config.engineDirectory !== undefined && { engineDirectory: config.engineDirectory }),
-      mode: target.mode,
-      directory: where.directory,
-      server: config.server,
-      limits: config.limits,
-      ...(config.tablespaceEncryption && { tablespaceEncryption: config.tablespaceEncryption }),
-      steps: plan.steps,
-    };
-    return {
-      instruction: z.encode(plannedRestoreSchema, instruction),
-      agentDirectory: host.agentDirectory,
-      heartbeatSeconds: deps.heartbeatSeconds,
-      timeoutSeconds: TASK_TIMEOUT_SECONDS,
-    };
+    return answer;
   });
 };
 

@@ -1,7 +1,7 @@
 import { Duration } from 'aws-cdk-lib';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import {
-  type Chain,
+  Chain,
   Choice,
   Condition,
   IntegrationPattern,
@@ -33,17 +33,25 @@ const denied: ErrorCode = 'ApprovalDenied';
  * What the form of Systems Manager starts with has every field, and a field left empty is a field not given. Its `to` is a plain id.
  * Anything else that is wrong is for the plan to refuse.
  */
-const restoreRequest = `{% (
+const restoreRequest = (more = '') => `{% (
   $given := function($value) { $value != '' };
-  $input := $sift($states.input, $given);
+  $input := $sift($states.context.Execution.Input, $given);
   $to := $input.to;
   $merge([$input, {
     'to': $type($to) = 'string' and $to != 'latest' ? {'kind': 'backup', 'backup': $to} : $to,
     'target': $sift($input.target, $given),
     'run': $states.context.Execution.Name,
     'execution': $states.context.Execution.Id
-  }])
+  }${more}])
 ) %}`;
+
+const preview = restoreRequest(", {'preview': true}");
+
+/** That very backup on that very host, whatever was backed up or applied while somebody thought about it. */
+const approved = restoreRequest(`, {
+    'to': {'kind': 'backup', 'backup': $plan.instruction.steps[-1].backup},
+    'target': $merge([$sift($input.target, $given), {'instance': $plan.instruction.host}])
+  }`);
 
 /** What an approver reads, with all it takes to answer. Who answers needs the permission to; the token alone is not enough. */
 const approvalRequest = `{%
@@ -61,17 +69,22 @@ const approvalRequest = `{%
 
 /**
  * Input: core/run-requests.ts, `restoreRequestSchema`. The name of the execution is the run's id. With `approval` somebody has to agree
- * to what was planned before the host hears of it.
+ * to what would be done before anything is: whoever waits holds neither the cluster nor a key.
  */
 export const restoreACluster = (scope: Construct, functions: RestoreAClusterFunctions, notices: ITopic): Chain => {
   const { planRestore, askHost, settleRun } = functions;
   const failure = new SettleAFailure(scope, settleRun, 'The restore failed');
 
-  const plan = callFunction(scope, 'Plan the restore', planRestore, TaskInput.fromText(restoreRequest), {
-    plan: '{% $states.result.Payload %}',
-    approval: '{% $states.input.approval = true %}',
-  });
-  failure.after(plan);
+  const planAs = (sentence: string, request: string) => {
+    const task = callFunction(scope, sentence, planRestore, TaskInput.fromText(request), {
+      plan: '{% $states.result.Payload %}',
+    });
+    failure.after(task);
+    return task;
+  };
+  const plan = planAs('Plan the restore', restoreRequest());
+  const look = planAs('See what it would do', preview);
+  const planApproved = planAs('Plan what was approved', approved);
 
   // The token is also in the history of the execution, should nobody be subscribed to the topic.
   const approve = SnsPublish.jsonata(scope, 'Wait for an approval', {
@@ -90,10 +103,11 @@ export const restoreACluster = (scope: Construct, functions: RestoreAClusterFunc
   const done = Succeed.jsonata(scope, 'The restore is done', { outputs: '{% $answer %}' });
 
   const isApprovalAskedFor = Choice.jsonata(scope, 'Is an approval asked for?')
-    .when(Condition.jsonata('{% $approval %}'), approve)
-    .otherwise(ask);
+    .when(Condition.jsonata('{% $states.input.approval = true %}'), look)
+    .otherwise(plan);
 
-  approve.next(ask);
+  look.next(approve).next(planApproved).next(ask);
+  plan.next(ask);
   ask.next(settle).next(done);
-  return plan.next(isApprovalAskedFor);
+  return Chain.start(isApprovalAskedFor);
 };

@@ -132,6 +132,15 @@ describe('planning a restore', () => {
     expect(await world.lease()).toMatchObject({ held: false });
   });
 
+  it('says what it would do, and takes, lends and writes nothing, as a preview', async () => {
+    const request = { target: { mode: 'replace' }, approval: true };
+    const preview = await plan({ ...request, preview: true });
+    expect(await world.runs.get(runId('restore-1'))).toBeUndefined();
+    expect(world.keys.grants.size).toBe(0);
+    expect(await world.lease()).toMatchObject({ held: false });
+    expect(await plan(request)).toEqual(preview);
+  });
+
   it('takes an approval for the typed name', async () => {
     await expect(plan({ target: { mode: 'replace' }, approval: true })).resolves.toMatchObject({
       instruction: { mode: 'replace', directory: '/var/lib/mysql' },

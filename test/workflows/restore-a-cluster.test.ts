@@ -23,24 +23,28 @@ const answer = {
   seconds: {},
 };
 
-const happy: Readonly<Record<string, Ending>> = {
-  'Plan the restore': {
-    result: {
-      Payload: {
-        instruction: {
-          kind: 'restore',
-          cluster: 'shop',
-          host: 'i-0123456789abcdef0',
-          mode: 'prepare-only',
-          directory: '/restored',
-          steps: [{ backup: '20261122T051210Z-f0000-3f9a1c' }, { backup: '20261122T061210Z-i0001-3f9a1c' }],
-        },
-        agentDirectory: '/opt/redoubt',
-        heartbeatSeconds: 180,
-        timeoutSeconds: 172_800,
+const plannedRestore: Ending = {
+  result: {
+    Payload: {
+      instruction: {
+        kind: 'restore',
+        cluster: 'shop',
+        host: 'i-0123456789abcdef0',
+        mode: 'prepare-only',
+        directory: '/restored',
+        steps: [{ backup: '20261122T051210Z-f0000-3f9a1c' }, { backup: '20261122T061210Z-i0001-3f9a1c' }],
       },
+      agentDirectory: '/opt/redoubt',
+      heartbeatSeconds: 180,
+      timeoutSeconds: 172_800,
     },
   },
+};
+
+const happy: Readonly<Record<string, Ending>> = {
+  'Plan the restore': plannedRestore,
+  'See what it would do': plannedRestore,
+  'Plan what was approved': plannedRestore,
   'Ask the host to restore': { result: answer },
 };
 
@@ -53,8 +57,8 @@ describe('restoring a cluster', () => {
   it('plans, asks the host, settles and answers what the host said', async () => {
     const { path, end } = await walk(machine, input, happy);
     expect(path).toEqual([
-      'Plan the restore',
       'Is an approval asked for?',
+      'Plan the restore',
       'Ask the host to restore',
       'Settle the run',
       'The restore is done',
@@ -66,6 +70,8 @@ describe('restoring a cluster', () => {
     const calls = Object.entries(machine.States).map(([name, state]) => [name, calledBy(state)] as const);
     expect(Object.fromEntries(calls.filter(([, called]) => called))).toEqual({
       'Plan the restore': 'PlanRestore',
+      'See what it would do': 'PlanRestore',
+      'Plan what was approved': 'PlanRestore',
       'Wait for an approval': 'sns',
       'Ask the host to restore': 'AskHost',
       'Settle the run': 'SettleRun',
@@ -107,6 +113,7 @@ describe('restoring a cluster', () => {
       to: { kind: 'latest' },
       target: { mode: 'prepare-only', directory: '/restored' },
       approval: false,
+      preview: false,
       run: 'run-1',
       execution: 'arn:aws:states:execution',
     });
@@ -121,7 +128,12 @@ describe('restoring a cluster', () => {
       approval: true,
     };
     const { payloads } = await walk(machine, request, happy);
-    expect(planRestoreInputSchema.parse(payloads['Plan the restore'])).toMatchObject(request);
+    expect(planRestoreInputSchema.parse(payloads['See what it would do'])).toMatchObject({ ...request, preview: true });
+    expect(planRestoreInputSchema.parse(payloads['Plan what was approved'])).toMatchObject({
+      ...request,
+      to: { kind: 'backup', backup: '20261122T061210Z-i0001-3f9a1c' },
+      preview: false,
+    });
   });
 
   it('gives the host what was planned, with the token of this very task', async () => {
@@ -140,9 +152,10 @@ describe('a restore that needs an approval', () => {
   it('asks the host only after somebody agreed', async () => {
     const { path } = await walk(machine, needing, happy);
     expect(path).toEqual([
-      'Plan the restore',
       'Is an approval asked for?',
+      'See what it would do',
       'Wait for an approval',
+      'Plan what was approved',
       'Ask the host to restore',
       'Settle the run',
       'The restore is done',
@@ -172,11 +185,22 @@ describe('a restore that needs an approval', () => {
     );
   });
 
+  it('takes nothing before somebody agreed, and then only the backup and the host that were agreed to', async () => {
+    const { payloads } = await walk(machine, needing, happy);
+    expect(planRestoreInputSchema.parse(payloads['See what it would do'])).toMatchObject({ preview: true });
+    expect(planRestoreInputSchema.parse(payloads['Plan what was approved'])).toMatchObject({
+      preview: false,
+      to: { kind: 'backup', backup: '20261122T061210Z-i0001-3f9a1c' },
+      target: { instance: 'i-0123456789abcdef0', mode: 'prepare-only', directory: '/restored' },
+    });
+  });
+
   it('never reaches the host when it is refused, and fails with the reason', async () => {
     const { path, end } = await walk(machine, needing, {
       ...happy,
       'Wait for an approval': { error: 'ApprovalDenied', cause: 'wrong host' },
     });
+    expect(path).not.toContain('Plan what was approved');
     expect(path).not.toContain('Ask the host to restore');
     expect(end).toEqual({ error: 'ApprovalDenied', cause: 'wrong host' });
   });
