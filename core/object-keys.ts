@@ -51,5 +51,3 @@ export const instructionKey = (run: RunId, attempt: number): string => `${runPre
 export const isInstructionKey = (key: string): boolean => /^runs\/[^/]+\/instruction-\d+\.json$/.test(key);
 
 export const progressKey = (run: RunId): string => `${runPrefix(run)}progress.json`;
-
-export const resultKey = (run: RunId): string => `${runPrefix(run)}result.json`;

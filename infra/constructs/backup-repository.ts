@@ -209,7 +209,7 @@ export class BackupRepository extends Construct {
     this.#tell(fn);
     fn.allow({
       actions: ['s3:GetObject'],
-      resources: [this.objects('runs/*/progress.json'), this.objects('runs/*/result.json')],
+      resources: [this.objects('runs/*/progress.json')],
       wildcards: 'It shows whichever run it is asked about.',
     });
     this.#allowListing(fn);

@@ -30,7 +30,7 @@ export class HostPolicies extends Construct {
     super(scope, id);
     const ownBackups = repository.objects(OWN_CLUSTER);
     const instructions = repository.objects('runs/*/instruction-*.json');
-    const reports = ['progress', 'result'].map((report) => repository.objects(`runs/*/${report}.json`));
+    const reports = [repository.objects('runs/*/progress.json')];
     this.host = new ManagedPolicy(this, 'Host', {
       description: 'Lets a host back up and restore the cluster that its role is tagged with (redoubt-cluster)',
       statements: [

@@ -14,7 +14,6 @@ import {
   manifestKey,
   placePrefix,
   progressKey,
-  resultKey,
 } from '#core/object-keys.ts';
 import { sampleAddress } from '../doubles/sample-manifest.ts';
 
@@ -52,10 +51,9 @@ describe('the keys of the repository', () => {
       `${prefix}data.12345`,
     ]);
     const run = runIdSchema.parse('run-1');
-    expect([instructionKey(run, 2), progressKey(run), resultKey(run)]).toEqual([
+    expect([instructionKey(run, 2), progressKey(run)]).toEqual([
       'runs/run-1/instruction-2.json',
       'runs/run-1/progress.json',
-      'runs/run-1/result.json',
     ]);
   });
 

@@ -29,11 +29,7 @@ const ownCluster = '<repository>/clusters/$' + '{aws:PrincipalTag/redoubt-cluste
 
 describe('the policy of a host', () => {
   it('lets it write the backups of the cluster that its role is tagged with, and the reports of runs', () => {
-    expect(resourcesOf(host, 's3:PutObject')).toEqual([
-      ownCluster,
-      '<repository>/runs/*/progress.json',
-      '<repository>/runs/*/result.json',
-    ]);
+    expect(resourcesOf(host, 's3:PutObject')).toEqual([ownCluster, '<repository>/runs/*/progress.json']);
   });
 
   it('lets it read the backups of that cluster, instructions and the agent, and nothing else', () => {
