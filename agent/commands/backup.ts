@@ -19,7 +19,7 @@ import { KeyringFingerprint } from '../keyring/keyring-fingerprint.ts';
 import type { KeyringSnapshot } from '../keyring/keyring-snapshot.ts';
 import { readServerKeyring } from '../keyring/server-keyring.ts';
 import { stageKeyring } from '../keyring/stage-keyring.ts';
-import { type OpenChainKeys, openChainKeys } from '../keys/open-chain-keys.ts';
+import { type EngineKeys, openEngineKeys } from '../keys/open-engine-keys.ts';
 import { expectedFiles, renameFiles } from '../restore/expected-files.ts';
 import { gtidContained } from '../server/gtid-contained.ts';
 import { missingTablespaces } from '../server/missing-tablespaces.ts';
@@ -122,27 +122,37 @@ const takeBackup = async (
   );
   const { encryption, tablespaceEncryption } = instruction;
   const transition = transitionOf(tablespaceEncryption);
-  const keys = await openChainKeys(
-    instruction.keys,
-    {
-      engine: encryption.mode === 'sealed' ? undefined : encryption.algorithm,
-      transition: transition === 'passphrase',
-    },
-    context.openKey,
-  );
-  const fingerprint = new KeyringFingerprint(keys.data);
+  const dataKey = await context.openKey(instruction.keys.data);
+  const fingerprint = new KeyringFingerprint(dataKey.bytes);
+  let engineKeys: EngineKeys | undefined;
   try {
+    engineKeys = await openEngineKeys(
+      instruction.keys,
+      {
+        engine: encryption.mode === 'sealed' ? undefined : encryption.algorithm,
+        transition: transition === 'passphrase',
+      },
+      context.openKey,
+    );
     if (instruction.parent?.keyring !== undefined) checkSameKeys(instruction.parent.keyring, keyring, fingerprint);
     const wanted = { backup: instruction.backup, writtenAt: context.now().toISOString() };
     const canary = (await server.writeCanary(wanted, before)) === 'written' ? wanted : undefined;
-    const copy = await copyServer(instruction, context, host, { version, server, facts: before, keys, keyring });
+    const copy = await copyServer(instruction, context, host, {
+      version,
+      server,
+      facts: before,
+      dataKey: dataKey.bytes,
+      engineKeys,
+      keyring,
+    });
     context.progress.phase('checking');
     const checked = await checkCopy(instruction, host.engine, server, before, copy);
-    const done = { copy, checked, before, version, canary, startedAt, keys, fingerprint };
+    const done = { copy, checked, before, version, canary, startedAt, dataKey: dataKey.bytes, fingerprint };
     return await commit(instruction, context, host, done);
   } finally {
     fingerprint.destroy();
-    keys.destroy();
+    engineKeys?.destroy();
+    dataKey.destroy();
   }
 };
 
@@ -178,7 +188,8 @@ interface CopyRequest {
   readonly version: EngineVersion;
   readonly server: BackupServer;
   readonly facts: ServerFacts;
-  readonly keys: OpenChainKeys;
+  readonly dataKey: Buffer;
+  readonly engineKeys: EngineKeys;
   readonly keyring: KeyringSnapshot | undefined;
 }
 
@@ -186,7 +197,7 @@ const copyServer = async (
   instruction: BackupInstruction,
   context: RunContext,
   { engine, scratchParent }: BackupHost,
-  { version, server, facts, keys, keyring }: CopyRequest,
+  { version, server, facts, dataKey, engineKeys, keyring }: CopyRequest,
 ): Promise<Copy> => {
   const { limits, parent } = instruction;
   context.progress.phase('copying');
@@ -203,7 +214,7 @@ const copyServer = async (
   const { engineDirectory, encryption, tablespaceEncryption } = instruction;
   const transition = transitionOf(tablespaceEncryption);
   const staged =
-    keyring && stageKeyring(secrets, keyring, { transition, passphrase: keys.passphrase, engineDirectory });
+    keyring && stageKeyring(secrets, keyring, { transition, passphrase: engineKeys.passphrase, engineDirectory });
   const command = engine.backupCommand(version, {
     server: instruction.server,
     facts,
@@ -214,12 +225,12 @@ const copyServer = async (
     scratchDirectory,
     ...(engineDirectory === undefined ? {} : { engineDirectory }),
     ...(staged === undefined ? {} : { keyring: staged }),
-    ...(keys.engine === undefined
+    ...(engineKeys.engine === undefined
       ? {}
       : {
           native: {
             algorithm: encryption.algorithm,
-            keyFile: secrets.write(keys.engine),
+            keyFile: secrets.write(engineKeys.engine),
             threads: limits.compressionThreads,
           },
         }),
@@ -246,7 +257,7 @@ const copyServer = async (
     const stored = await storeStream({
       source: pipe,
       repository: context.repository,
-      dataKey: encryption.mode === 'native' ? undefined : keys.data,
+      dataKey: encryption.mode === 'native' ? undefined : dataKey,
       keyOf: (index) => dataKeyOf(instruction, index),
       contextOf: (key) => sealContextOf(instruction, key),
       compressionLevel: limits.compressionLevel,
@@ -279,7 +290,7 @@ const copyServer = async (
       inventory,
       captured,
       plainSizes,
-      metadata: metadataOf(captured, keys.engine),
+      metadata: metadataOf(captured, engineKeys.engine),
       keyring: after && (await escrowOf(after, staged)),
       releasedAt: releasedAt ?? Date.now(),
       engineLog: await spool.content(),
@@ -379,7 +390,7 @@ interface Commit {
   readonly version: EngineVersion;
   readonly canary: Canary | undefined;
   readonly startedAt: Date;
-  readonly keys: OpenChainKeys;
+  readonly dataKey: Buffer;
   readonly fingerprint: KeyringFingerprint;
 }
 
@@ -401,7 +412,7 @@ const commit = async (
   instruction: BackupInstruction,
   context: RunContext,
   { engine, confirm }: BackupHost,
-  { copy, checked, before, version, canary, startedAt, keys: { data: dataKey }, fingerprint }: Commit,
+  { copy, checked, before, version, canary, startedAt, dataKey, fingerprint }: Commit,
 ): Promise<BackupAnswer> => {
   const { repository } = context;
   const { stored, inventory, plainSizes, metadata, keyring } = copy;

@@ -6,6 +6,7 @@ import { asRedoubtError, RedoubtError } from '#core/errors.ts';
 import { type Manifest, manifestDigestInput } from '#core/manifest.ts';
 import { compareBuilds } from '../engines/compare-versions.ts';
 import { type Engine, type EngineVersion, engineOf } from '../engines/engine.ts';
+import type { TargetKeyring } from '../keyring/target-keyring.ts';
 import { applySteps, stepDirectory } from '../restore/apply-steps.ts';
 import { lockDirectory } from '../restore/directory-lock.ts';
 import { checkObjects } from '../restore/fetch-backup.ts';
@@ -32,6 +33,7 @@ import {
   replaceDataDirectory,
   type ServerLook,
 } from '../restore/replace-data-directory.ts';
+import { checkTargetKeyring, handOverKeyring, openRestoreKeys, type RestoreKeys } from '../restore/restore-keys.ts';
 import { checkLine, parseManifest } from '../restore/restore-line.ts';
 import { bytesNeeded, checkEmpty, checkSpace, makeParents, resolveTarget, type Target } from '../restore/target.ts';
 import type { RunContext } from './run-context.ts';
@@ -187,9 +189,15 @@ export const runRestore = async (
   const version = await engine.version(instruction.engineDirectory);
 
   const dataKey = await context.openKey(instruction.keys.data);
+  let keys: RestoreKeys | undefined;
   try {
     const manifests = await fetchManifests(instruction, context, dataKey.bytes);
     checkEngine(engine, version, manifests);
+    const last = manifests.at(-1) as Manifest;
+    keys = await openRestoreKeys(instruction, context, manifests, dataKey.bytes);
+    const targetKeyring: TargetKeyring = handingOver
+      ? { kind: 'not-needed' }
+      : await checkTargetKeyring(instruction, last, keys.fingerprint);
     const journal = await openJournal(instruction, target, left);
     if (!handingOver) {
       try {
@@ -208,6 +216,10 @@ export const runRestore = async (
           staging: target.staging,
           manifests,
           dataKey: dataKey.bytes,
+          engineKeys: keys.engineKeys,
+          escrows: keys.escrows,
+          target: { keyring: instruction.tablespaceEncryption, owner: instruction.server.owner, run: instruction.run },
+          threads: instruction.limits.compressionThreads,
           journal,
         });
       } catch (error) {
@@ -217,7 +229,7 @@ export const runRestore = async (
     }
 
     context.progress.phase('handing-over');
-    const last = manifests.at(-1) as Manifest;
+    await handOverKeyring(instruction, context, last, keys, targetKeyring);
     const answer = {
       kind: 'restore',
       backup: last.backup,
@@ -247,6 +259,7 @@ export const runRestore = async (
       throw error;
     }
   } finally {
+    keys?.destroy();
     dataKey.destroy();
   }
 };

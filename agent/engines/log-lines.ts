@@ -145,7 +145,7 @@ const KNOWN_LINES: readonly KnownLine[] = [
   },
   // 32, 33
   { pattern: /invalid plaintext hash/, code: 'KeyInvalid', in: 'decrypt', despiteSuccess: true },
-  { pattern: /xbcrypt: not found|invalid characters\./, code: 'EngineMissing', in: 'decrypt', despiteSuccess: true }, // 35
+  { pattern: /xbcrypt: not found/, code: 'EngineMissing', in: 'decrypt', despiteSuccess: true }, // 35
   {
     // 51, 52b, 53, 54b, 5a, 5c, MDB
     pattern:

@@ -36,14 +36,17 @@ export const stageKeyring = (
   };
   const content = (role: (typeof files)[number]['role']): Buffer | undefined =>
     files.find((file) => file.role === role)?.content;
+  // Where there is none, the engine makes one: a fresh keyring for a new master key.
+  const data = (): string => {
+    const found = content('keyring');
+    return found === undefined ? join(directory, 'keyring') : write('keyring', found);
+  };
   const paths = (): { readonly path: string; readonly keyFileKey?: string } => {
     switch (kind) {
       case 'keyring-file':
-        return { path: write('keyring', content('keyring') ?? '') };
-      case 'component-keyring-file': {
-        const data = write('keyring', content('keyring') ?? '');
-        return { path: write('component_keyring_file.cnf', JSON.stringify({ path: data, read_only: false })) };
-      }
+        return { path: data() };
+      case 'component-keyring-file':
+        return { path: write('component_keyring_file.cnf', JSON.stringify({ path: data(), read_only: false })) };
       case 'file-key-management': {
         const key = content('key-file-key');
         return {
@@ -59,7 +62,8 @@ export const stageKeyring = (
         return { path: write(`${kind.replaceAll('-', '_')}.cnf`, content('config') ?? '') };
     }
   };
-  const pluginDirectory = pluginDirectoryOf(engineDirectory);
+  // MariaDB's plugin is the server's own; where that lies, the backup says.
+  const pluginDirectory = kind === 'file-key-management' ? undefined : pluginDirectoryOf(engineDirectory);
   return {
     kind,
     ...paths(),

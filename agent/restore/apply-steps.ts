@@ -1,13 +1,21 @@
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Engine, EngineVersion } from '#agent/engines/engine.ts';
+import { SecretDirectory } from '#agent/io/secret-directory.ts';
+import type { OpenEscrow } from '#agent/keyring/fetch-escrow.ts';
+import { stageKeyring } from '#agent/keyring/stage-keyring.ts';
+import type { EngineKeys } from '#agent/keys/open-engine-keys.ts';
 import type { InventoryDocument } from '#agent/stream/inventory-format.ts';
+import type { KeyAlgorithm } from '#core/key-shape.ts';
 import type { Manifest } from '#core/manifest.ts';
+import type { TablespaceEncryption } from '#core/tablespace-encryption.ts';
 import type { RunContext } from '../commands/run-context.ts';
+import { decryptExtracted } from './decrypt-extracted.ts';
 import { fetchBackup, fetchInventory } from './fetch-backup.ts';
 import { advance } from './journal.ts';
 import type { JournalStore } from './journal-store.ts';
-import { checkExtracted, prepareStep } from './prepare-step.ts';
+import { checkExtracted, prepareStep, recordedRenames } from './prepare-step.ts';
+import { rekey } from './rekey.ts';
 
 /** Increments that may lie extracted and wait for their turn: enough to hide the download, few enough to bound the disk. */
 const AHEAD = 2;
@@ -25,6 +33,12 @@ export interface ApplyRequest {
   readonly staging: string;
   readonly manifests: readonly Manifest[];
   readonly dataKey: Buffer;
+  readonly engineKeys: EngineKeys;
+  /** By place in the line; absent where a backup has none. */
+  readonly escrows: readonly (OpenEscrow | undefined)[];
+  /** Of the server that will run on the directory: what a transition key is exchanged for its master key in. */
+  readonly target: { readonly keyring: TablespaceEncryption | undefined; readonly owner: string; readonly run: string };
+  readonly threads: number;
   readonly journal: JournalStore;
 }
 
@@ -45,6 +59,8 @@ export const applySteps = async (request: ApplyRequest): Promise<void> => {
   const { context, engine, staging, manifests, journal } = request;
   const stop = new AbortController();
   const signal = AbortSignal.any([context.signal, stop.signal]);
+  using secrets = SecretDirectory.create();
+  const { version, engineDirectory } = request;
   const extracted = manifests.map(() => Promise.withResolvers<void>());
   const prepared = manifests.map(() => Promise.withResolvers<void>());
   const inventories = new Map<number, InventoryDocument>();
@@ -77,6 +93,20 @@ export const applySteps = async (request: ApplyRequest): Promise<void> => {
         signal,
         onProgress: (bytes, files) => context.progress.add(bytes, files),
       });
+      const { encryption, algorithm } = manifest.stream;
+      if (encryption !== 'sealed')
+        await decryptExtracted({
+          engine,
+          version,
+          engineDirectory,
+          directory: into,
+          inventory,
+          algorithm: algorithm as KeyAlgorithm,
+          key: request.engineKeys.engine as Buffer,
+          threads: request.threads,
+          secrets,
+          signal,
+        });
       await checkExtracted(engine, into, manifest);
       await journal.change((current) => advance(current, { kind: 'extracted', step: index }));
       extracted[index]?.resolve();
@@ -94,18 +124,53 @@ export const applySteps = async (request: ApplyRequest): Promise<void> => {
       const last = index === manifests.length - 1;
       await journal.change((current) => advance(current, { kind: 'prepare', step: index, last }));
       const increment = index === 0 ? undefined : stepDirectory(staging, index);
+      const escrow = request.escrows[index];
+      const { passphrase } = request.engineKeys;
+      const keyring =
+        escrow &&
+        stageKeyring(
+          secrets,
+          { kind: escrow.escrow.kind, files: escrow.files },
+          {
+            transition: escrow.escrow.transition,
+            passphrase: escrow.escrow.transition === 'passphrase' ? passphrase : undefined,
+            engineDirectory,
+          },
+        );
+      const base = stepDirectory(staging, 0);
+      const renames = await recordedRenames(inventory, increment ?? base);
       await prepareStep({
         engine,
-        version: request.version,
-        engineDirectory: request.engineDirectory,
+        version,
+        engineDirectory,
         memoryBytes: request.memoryBytes,
-        base: stepDirectory(staging, 0),
+        base,
         increment,
         last,
         manifest,
         inventory,
+        keyring,
+        secrets,
         signal,
       });
+      if (keyring !== undefined) secrets.remove(dirname(keyring.path));
+      if (last && escrow !== undefined && escrow.escrow.transition !== 'none')
+        await rekey({
+          engine,
+          version,
+          engineDirectory,
+          base,
+          inventory,
+          renames,
+          escrow,
+          passphrase,
+          target: request.target.keyring as TablespaceEncryption,
+          owner: request.target.owner,
+          run: request.target.run,
+          secrets,
+          signal,
+          log: context.log,
+        });
       await journal.change((current) => advance(current, { kind: 'prepared', step: index }));
       inventories.delete(index);
       if (increment !== undefined) await rm(increment, { recursive: true });

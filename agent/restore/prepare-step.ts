@@ -1,9 +1,12 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Engine, EngineVersion } from '#agent/engines/engine.ts';
+import type { Engine, EngineKeyring, EngineVersion } from '#agent/engines/engine.ts';
 import { EngineLog } from '#agent/engines/engine-log.ts';
 import { runProcess } from '#agent/io/run-process.ts';
+import type { SecretDirectory } from '#agent/io/secret-directory.ts';
+import { keyManagementPlugin } from '#agent/keyring/key-management-plugin.ts';
 import type { InventoryDocument } from '#agent/stream/inventory-format.ts';
+import { plainPath } from '#agent/stream/xbcrypt.ts';
 import { type Checkpoints, parseCheckpoints } from '#core/checkpoints.ts';
 import { RedoubtError } from '#core/errors.ts';
 import type { Manifest } from '#core/manifest.ts';
@@ -63,7 +66,7 @@ const filesMissing = async (
 ): Promise<readonly string[]> => {
   const missing: string[] = [];
   for (const path of expectedFiles(
-    inventory.files.map((file) => file.path),
+    inventory.files.map((file) => plainPath(file.path)),
     renames,
   )) {
     const found = await stat(join(directory, path)).catch(() => undefined);
@@ -71,6 +74,18 @@ const filesMissing = async (
     if (found === undefined || (path.endsWith('.ibd') && found.size === 0)) missing.push(path);
   }
   return missing;
+};
+
+/** The keyring with what the engine wrote of its plugin, and where this host has that. */
+const withOptions = async (keyring: EngineKeyring, base: string, source: string) => {
+  const stepOptions = await optionsIn(source);
+  const pluginDirectory = keyring.kind === 'file-key-management' ? keyManagementPlugin(stepOptions) : undefined;
+  return {
+    ...keyring,
+    ...(pluginDirectory === undefined ? {} : { pluginDirectory }),
+    baseOptions: await optionsIn(base),
+    stepOptions,
+  };
 };
 
 export interface PrepareStep {
@@ -84,8 +99,29 @@ export interface PrepareStep {
   readonly last: boolean;
   readonly manifest: Manifest;
   readonly inventory: InventoryDocument;
+  /** Of this very backup. A backup with an escrowed keyring is never prepared without. */
+  readonly keyring: EngineKeyring | undefined;
+  readonly secrets: SecretDirectory;
   readonly signal: AbortSignal;
 }
+
+/** Renames recorded while the backup was taken, read before the engine consumes them. */
+export const recordedRenames = async (
+  inventory: InventoryDocument,
+  directory: string,
+): Promise<ReadonlyMap<string, string>> => {
+  const renames = new Map<string, string>();
+  for (const [path, table] of renameFiles(inventory.files.map((file) => plainPath(file.path))))
+    renames.set(table, (await readFile(join(directory, path), 'utf8')).trim());
+  return renames;
+};
+
+const BACKUP_OPTIONS = 'backup-my.cnf';
+
+const optionsIn = (directory: string): Promise<string> =>
+  readFile(join(directory, BACKUP_OPTIONS), 'utf8').catch((error: unknown) => {
+    throw new RedoubtError('PrepareIncomplete', `there is no ${BACKUP_OPTIONS} in ${directory}`, { cause: error });
+  });
 
 /**
  * Applies one backup to the base and proves that it is in it: the engine's verdict; its checkpoints are what the plan expects; redo was applied
@@ -95,10 +131,10 @@ export interface PrepareStep {
 export const prepareStep = async (step: PrepareStep): Promise<void> => {
   const { engine, manifest } = step;
   const source = step.increment ?? step.base;
-  // Read before the engine consumes them.
-  const renames = new Map<string, string>();
-  for (const [path, table] of renameFiles(step.inventory.files.map((file) => file.path)))
-    renames.set(table, (await readFile(join(source, path), 'utf8')).trim());
+  const renames = await recordedRenames(step.inventory, source);
+  if ((step.keyring === undefined) !== (manifest.keyring === undefined))
+    throw new TypeError('a backup is prepared with its own keyring, if it has one');
+  const keyring = step.keyring && (await withOptions(step.keyring, step.base, source));
 
   const applied = new AppliedLsn();
   for (const command of engine.prepareCommands(step.version, {
@@ -107,9 +143,11 @@ export const prepareStep = async (step: PrepareStep): Promise<void> => {
     last: step.last,
     memoryBytes: step.memoryBytes,
     ...(step.engineDirectory === undefined ? {} : { engineDirectory: step.engineDirectory }),
+    ...(keyring === undefined ? {} : { keyring }),
   })) {
     const log = new EngineLog();
     const running = runProcess(command, {
+      secretDirectory: step.secrets,
       signal: step.signal,
       stdout: 'ignore',
       onStderrLine: (line) => {

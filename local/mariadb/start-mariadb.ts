@@ -13,7 +13,32 @@ export interface MariadbOptions {
   readonly redoLog?: string;
   /** Further options of mariadbd, `--name=value`. */
   readonly options?: readonly string[];
+  /** Encrypts every table, redo and undo included, with the keys of a file. */
+  readonly encryption?: {
+    readonly keyFile: string;
+    /** A file with what opens an encrypted key file. */
+    readonly keyFileKey?: string;
+    readonly algorithm?: 'aes_cbc' | 'aes_ctr';
+    /** Whether tables are encrypted that do not ask for it; true unless given. */
+    readonly byDefault?: boolean;
+  };
 }
+
+/** Of the package mariadb-server; `npm run set-up` fetches them without installing it, because that would start a server. */
+export const PLUGIN_DIRECTORY = join(import.meta.dirname, '..', '..', '.cache', 'mariadb-plugins');
+
+const encryptionOptions = ({ encryption }: MariadbOptions): readonly string[] => {
+  if (encryption === undefined) return [];
+  const all = encryption.byDefault ?? true;
+  return [
+    `--plugin-dir=${PLUGIN_DIRECTORY}`,
+    '--plugin-load-add=file_key_management',
+    `--file-key-management-filename=${encryption.keyFile}`,
+    ...(encryption.keyFileKey === undefined ? [] : [`--file-key-management-filekey=FILE:${encryption.keyFileKey}`]),
+    `--file-key-management-encryption-algorithm=${encryption.algorithm ?? 'aes_ctr'}`,
+    ...(all ? ['--innodb-encrypt-tables=ON', '--innodb-encrypt-log=ON', '--innodb-encryption-threads=2'] : []),
+  ];
+};
 
 const READY_MS = 60_000;
 const STOP_MS = 60_000;
@@ -33,6 +58,7 @@ const initialise = async (dataDirectory: string, temporary: string, options: Mar
       '--skip-name-resolve',
       `--innodb-log-file-size=${options.redoLog ?? '16M'}`,
       // What shapes the files must be there when they are made.
+      ...encryptionOptions(options),
       ...(options.options ?? []).filter((option) => /^--innodb|^--plugin|^--file-key/.test(option)),
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
@@ -90,6 +116,7 @@ export class Mariadb {
         '--skip-name-resolve',
         `--innodb-buffer-pool-size=${this.#options.bufferPool ?? '64M'}`,
         `--innodb-log-file-size=${this.#options.redoLog ?? '16M'}`,
+        ...encryptionOptions(this.#options),
         ...(this.#options.options ?? []),
       ],
       { stdio: ['ignore', log, log], cwd: '/' },

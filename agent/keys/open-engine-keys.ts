@@ -9,29 +9,26 @@ export interface WantedKeys {
   readonly transition: boolean;
 }
 
-/** The keys of a chain, open, in memory only. */
-export interface OpenChainKeys {
-  readonly data: Buffer;
+/** What of a chain's keys an engine is given, open, in memory only. */
+export interface EngineKeys {
+  /** For `--encrypt` and `--decrypt`. */
   readonly engine: Buffer | undefined;
-  /** What `--transition-key` is given. */
+  /** For `--transition-key`. */
   readonly passphrase: string | undefined;
-  /** Overwrites them. */
+  /** Overwrites what can be overwritten. */
   destroy(): void;
 }
 
 /**
- * Opens what a run needs of its chain's keys, and no more. Throws what KMS says; `KeyInvalid` before an engine sees a key of the wrong form;
+ * Opens what an engine needs of its chain's keys, and no more. Throws what KMS says; `KeyInvalid` before an engine sees a key of the wrong form;
  * `ChainBroken` where the chain was begun without a key that is asked of it now: a new full makes one.
  */
-export const openChainKeys = async (keys: ChainKeys, wanted: WantedKeys, openKey: OpenKey): Promise<OpenChainKeys> => {
+export const openEngineKeys = async (keys: ChainKeys, wanted: WantedKeys, openKey: OpenKey): Promise<EngineKeys> => {
   const opened: { destroy(): void }[] = [];
-  const open = async (name: 'data' | 'engine' | 'transition'): Promise<Buffer> => {
+  const open = async (name: 'engine' | 'transition'): Promise<Buffer> => {
     const wrapped = keys[name];
     if (wrapped === undefined)
-      throw new RedoubtError(
-        'ChainBroken',
-        `the chain was begun without the ${name} key the cluster file asks for now`,
-      );
+      throw new RedoubtError('ChainBroken', `the chain was begun without the ${name} key that is asked of it now`);
     const key = await openKey(wrapped);
     opened.push(key);
     return key.bytes;
@@ -40,14 +37,13 @@ export const openChainKeys = async (keys: ChainKeys, wanted: WantedKeys, openKey
     for (const key of opened) key.destroy();
   };
   try {
-    const data = await open('data');
     const engine = wanted.engine === undefined ? undefined : await open('engine');
     const fault = engine && wanted.engine && keyFault(wanted.engine, engine);
     if (fault) throw new RedoubtError(fault.code, `the engine's key: ${fault.detail}`);
     const passphrase = wanted.transition ? (await open('transition')).toString('base64url') : undefined;
     const odd = passphrase === undefined ? undefined : transitionKeyFault(passphrase);
     if (odd !== undefined) throw new RedoubtError(odd.code, odd.detail);
-    return { data, engine, passphrase, destroy };
+    return { engine, passphrase, destroy };
   } catch (error) {
     destroy();
     throw error;
