@@ -11,8 +11,10 @@ export interface ServerFiles {
   readonly dataDirectory: string;
   readonly socket: string;
   readonly errorLog: string;
-  /** Absent: the server has no keyring. */
+  /** Absent: the server has no keyring plugin. */
   readonly keyring?: string;
+  /** For the programs: which version the stand-in models. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 const asUser = (): readonly string[] => (process.getuid?.() === 0 ? ['--user=root'] : []);
@@ -37,7 +39,7 @@ export class LabServer {
     const child = spawn(
       programPath('mysqld'),
       ['--no-defaults', '--initialize-insecure', ...asUser(), ...homeOptions, `--datadir=${this.files.dataDirectory}`],
-      { stdio: ['ignore', log, log] },
+      { stdio: ['ignore', log, log], env: { ...process.env, ...this.files.environment } },
     );
     closeSync(log);
     const code = await new Promise((resolve) => child.on('close', resolve));
@@ -69,7 +71,7 @@ export class LabServer {
         '--log-bin=binlog',
         ...this.#options,
       ],
-      { stdio: ['ignore', log, log] },
+      { stdio: ['ignore', log, log], env: { ...process.env, ...this.files.environment } },
     );
     closeSync(log);
     this.#process = child;

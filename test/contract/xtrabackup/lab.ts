@@ -1,6 +1,7 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Program } from './engine-home.ts';
 import { LabServer } from './lab-server.ts';
 import { type Ran, type RunOptions, runProgram } from './run-program.ts';
 
@@ -14,6 +15,13 @@ export interface Metadata {
   readonly last: string;
 }
 
+export interface LabOptions {
+  /** Which XtraBackup, and with it which server, the stand-in models. */
+  readonly version?: string;
+  /** Whether the server has component_keyring_file instead of the plugin. */
+  readonly component?: boolean;
+}
+
 /** A directory with a server that has encrypted tables, and everything that is done with its backups. */
 export class Lab {
   readonly root: string;
@@ -23,8 +31,13 @@ export class Lab {
   readonly keyFile: string;
   #count = 0;
 
-  private constructor(root: string) {
+  readonly #environment: Readonly<Record<string, string>>;
+  readonly #component: boolean;
+
+  private constructor(root: string, options: LabOptions) {
     this.root = root;
+    this.#component = options.component ?? false;
+    this.#environment = options.version === undefined ? {} : { REDOUBT_STANDIN_VERSION: options.version };
     this.keyring = join(root, 'keyring/keyring');
     this.optionFile = join(root, 'my.cnf');
     this.keyFile = join(root, 'enc.key');
@@ -33,19 +46,21 @@ export class Lab {
         dataDirectory: join(root, 'data'),
         socket: join(root, 'my.sock'),
         errorLog: join(root, 'error.log'),
-        keyring: this.keyring,
+        ...(options.component ? {} : { keyring: this.keyring }),
+        environment: this.#environment,
       },
       ['--innodb-log-file-size=5M'],
     );
   }
 
   /** With `app.plain`, `app.enc` (encrypted) and `app.my` (MyISAM), all flushed. */
-  static async create(): Promise<Lab> {
-    const lab = new Lab(mkdtempSync(join(tmpdir(), 'xb-')));
+  static async create(options: LabOptions = {}): Promise<Lab> {
+    const lab = new Lab(mkdtempSync(join(tmpdir(), 'xb-')), options);
     mkdirSync(join(lab.root, 'keyring'));
     writeFileSync(lab.optionFile, `[mysqld]\ndatadir=${lab.server.files.dataDirectory}\n`);
     writeFileSync(lab.keyFile, KEY, { mode: 0o600 });
     await lab.server.initialize();
+    if (options.component) lab.useComponent(lab.server.files.dataDirectory, lab.keyring);
     await lab.server.start();
     await lab.server.query("CREATE USER 'bk'@'localhost' IDENTIFIED BY 's3cret'");
     await lab.server.query("GRANT ALL PRIVILEGES ON *.* TO 'bk'@'localhost'");
@@ -78,6 +93,20 @@ export class Lab {
     rmSync(this.root, { recursive: true, force: true });
   }
 
+  /** Configures component_keyring_file for the server of a data directory. */
+  useComponent(dataDirectory: string, keyring: string): void {
+    writeFileSync(join(dataDirectory, 'mysqld.my'), '{"components": "file://component_keyring_file"}');
+    writeFileSync(
+      join(dataDirectory, 'component_keyring_file.cnf'),
+      JSON.stringify({ path: keyring, read_only: false }),
+    );
+  }
+
+  /** Runs a program of the version this lab has. */
+  run(program: Program, args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+    return runProgram(program, args, { ...options, env: { ...this.#environment, ...options.env } });
+  }
+
   /** A path that nothing has. */
   fresh(name: string): string {
     this.#count += 1;
@@ -97,8 +126,8 @@ export class Lab {
     args: readonly string[] = [],
     options: RunOptions & { readonly keyring?: string | 'none'; readonly optionFile?: string } = {},
   ): Promise<Ran> {
-    const keyring = options.keyring ?? this.keyring;
-    return runProgram(
+    const keyring = options.keyring ?? (this.#component ? 'none' : this.keyring);
+    return this.run(
       'xtrabackup',
       [
         `--defaults-file=${options.optionFile ?? this.optionFile}`,
@@ -127,10 +156,10 @@ export class Lab {
   prepare(
     target: string,
     args: readonly string[] = [],
-    keyring: string | 'none' = this.keyring,
+    keyring: string | 'none' = this.#component ? 'none' : this.keyring,
     options: RunOptions = {},
   ): Promise<Ran> {
-    return runProgram(
+    return this.run(
       'xtrabackup',
       [
         '--prepare',
@@ -160,7 +189,7 @@ export class Lab {
     keyring: string | 'none' = this.keyring,
   ): Promise<T> {
     const dataDirectory = this.fresh('data');
-    const ran = await runProgram('xtrabackup', [
+    const ran = await this.run('xtrabackup', [
       '--no-defaults',
       '--copy-back',
       `--datadir=${dataDirectory}`,
@@ -172,10 +201,12 @@ export class Lab {
         dataDirectory,
         socket: join(this.root, `r${this.#count}.sock`),
         errorLog: join(this.root, 'restored.log'),
-        ...(keyring === 'none' ? {} : { keyring }),
+        environment: this.#environment,
+        ...(keyring === 'none' || this.#component ? {} : { keyring }),
       },
       ['--innodb-log-file-size=5M'],
     );
+    if (this.#component && keyring !== 'none') this.useComponent(dataDirectory, keyring);
     await server.start();
     try {
       return await look(server);

@@ -216,6 +216,17 @@ const copyAll = async (
   }
 };
 
+/** Each series backs up the server of its own series. */
+const checkServer = (server: string): void => {
+  const series = version.version.split('.').slice(0, 2).join('.');
+  if (server.startsWith(`${series}.`)) return;
+  tell.bare(`Unsupported server version: '${server}'.`);
+  tell.bare(
+    `This version of Percona XtraBackup can only perform backups and restores against MySQL ${series} and Percona Server ${series}`,
+  );
+  throw new Exit(1);
+};
+
 /** Runs `--backup`. Throws `Exit`. */
 export const backup = async (options: Options): Promise<void> => {
   const startTime = new Date();
@@ -227,10 +238,7 @@ export const backup = async (options: Options): Promise<void> => {
   const directory = dataDirectory(options, connection);
   await connection.query('SHOW ENGINE INNODB STATUS');
   const from = early ?? (await lsnFromHistory(options, connection));
-  if (version.modern && connection.variable('version').startsWith('5.')) {
-    tell.bare(`Unsupported server version: '${connection.variable('version')}'.`);
-    throw new Exit(1);
-  }
+  if (version.modern) checkServer(connection.variable('version'));
   tellVersion();
   if (from) tell.bare(`incremental backup from ${from.lsn} is enabled.`);
   tell.tool('uses posix_fadvise().');
@@ -250,6 +258,10 @@ export const backup = async (options: Options): Promise<void> => {
   tell.tool(`  innodb_log_files_in_group = ${connection.variable('innodb_log_files_in_group')}`);
   tell.tool(`  innodb_log_file_size = ${connection.variable('innodb_log_file_size')}`);
   tell.innodb('Number of pools: 1');
+  if (version.modern && !options.has('no-lock')) {
+    tell.timed('Executing LOCK INSTANCE FOR BACKUP ...');
+    await connection.query('LOCK INSTANCE FOR BACKUP');
+  }
   const keys = await backupKeys(options, connection, directory);
   // Only after the server, the keyring and the redo are known is an unknown option an error (--strict).
   const strict = version.modern && !/^(0|off|false)$/i.test(options.get('strict') ?? 'on');
@@ -419,7 +431,10 @@ export const backup = async (options: Options): Promise<void> => {
   if (extra !== undefined) writeFileSync(join(extra, CHECKPOINTS), metadata);
   const unlocked = new Date();
   if (!noLock) {
-    tell.timed('Executing UNLOCK TABLES');
+    if (version.modern) {
+      tell.timed('Executing UNLOCK INSTANCE');
+      await connection.query('UNLOCK INSTANCE');
+    } else tell.timed('Executing UNLOCK TABLES');
     await connection.query('UNLOCK TABLES');
     tell.timed('All tables unlocked');
   }
