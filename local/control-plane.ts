@@ -9,6 +9,7 @@ import {
   controlPlaneParameter,
 } from '#core/control-plane-address.ts';
 import { accountId, operatorArn, region } from './cloud/principals.ts';
+import type { S3 } from './cloud/s3/start-s3.ts';
 import type { Ssm } from './cloud/ssm/ssm.ts';
 import { dynamoDbPart, kmsPart, s3Part, ssmPart } from './cloud/standard-services.ts';
 import { type Cloud, type CreatePart, startCloud } from './cloud/start-cloud.ts';
@@ -34,6 +35,8 @@ export interface LocalControlPlaneOptions {
   /** 0, the default, takes any free port. */
   readonly port?: number;
   readonly heartbeatSeconds?: number;
+  /** How long a second between two tries of a workflow's task lasts, for tests; 1000 by default. */
+  readonly millisecondsPerRetrySecond?: number;
   /** An agent that was built elsewhere, instead of `dist/redoubt-agent`. */
   readonly agentFile?: string;
   /** Another DynamoDB than the standard one, such as one that counts. */
@@ -46,6 +49,7 @@ export interface LocalControlPlane {
   readonly name: string;
   readonly cloud: Cloud;
   readonly ssm: Ssm;
+  readonly s3: S3;
   readonly address: ControlPlaneAddress;
   /** What makes `redoubt`, or any AWS client, talk to it: the operator's keys and the endpoint. */
   readonly environment: Readonly<Record<string, string>>;
@@ -68,6 +72,7 @@ export const startControlPlane = async (options: LocalControlPlaneOptions): Prom
     hosts,
     port = 0,
     heartbeatSeconds = 60,
+    millisecondsPerRetrySecond = 1000,
     agentFile,
     dynamoDb = dynamoDbPart,
     onProgress = () => {},
@@ -76,13 +81,17 @@ export const startControlPlane = async (options: LocalControlPlaneOptions): Prom
   const cdkOut = await synthesize(cacheDirectory, { deployment: { name, heartbeatSeconds }, agentFile });
   onProgress('making their resources');
   let ssm: Ssm | undefined;
+  let s3: S3 | undefined;
   const cloud = await startCloud({
     cdkOut,
     stateDirectory,
     port,
+    millisecondsPerRetrySecond,
     services: [
       kmsPart,
-      s3Part,
+      s3Part((started) => {
+        s3 = started;
+      }),
       dynamoDb,
       ssmPart((started) => {
         ssm = started;
@@ -95,7 +104,7 @@ export const startControlPlane = async (options: LocalControlPlaneOptions): Prom
     })),
   });
   try {
-    if (ssm === undefined) throw new Error('the local cloud has no Systems Manager');
+    if (ssm === undefined || s3 === undefined) throw new Error('the local cloud lacks a service');
     const { accessKeyId, secretAccessKey } = cloud.principals.credentialsFor(operatorArn);
     const environment = {
       AWS_ENDPOINT_URL: cloud.endpoint,
@@ -121,7 +130,7 @@ export const startControlPlane = async (options: LocalControlPlaneOptions): Prom
       });
       await installAgent(new SSMClient(settings), address.documents.installAgent, host);
     }
-    return { name, cloud, ssm, address, environment, close: () => cloud.close() };
+    return { name, cloud, ssm, s3, address, environment, close: () => cloud.close() };
   } catch (error) {
     await cloud.close();
     throw error;

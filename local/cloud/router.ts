@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Principals } from './principals.ts';
+import type { Fault, FaultInjector } from './s3/fault-injector.ts';
 import { AwsError, errorResponse, type ProxiedService, type Service, type ServiceResponse } from './service.ts';
 
 export interface RouterOptions {
@@ -9,6 +10,8 @@ export interface RouterOptions {
   readonly principals: Principals;
   /** 0, the default, takes any free port. */
   readonly port?: number;
+  /** What goes wrong with calls of the JSON services, for tests. A rule's operations are such as `dynamodb:PutItem`. */
+  readonly faults?: FaultInjector;
 }
 
 export interface Router {
@@ -42,7 +45,7 @@ interface Credential {
  * Authorization header or of a presigned URL. Signatures are NOT verified: whoever names an access key id is its principal, which
  * is fit for one machine and its own user, and for nothing else. `/_redoubt/` is the router's own: `/_redoubt/health` lists the services.
  */
-export const startRouter = async ({ services, principals, port = 0 }: RouterOptions): Promise<Router> => {
+export const startRouter = async ({ services, principals, port = 0, faults }: RouterOptions): Promise<Router> => {
   const byName = new Map(services.map((service) => [service.signingName, service]));
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -67,6 +70,9 @@ export const startRouter = async ({ services, principals, port = 0 }: RouterOpti
           );
     }
     const caller = principals.arnOf(accessKeyId);
+    const operation = targetOf(request)?.[1];
+    if (faults !== undefined && operation !== undefined)
+      suffer(faults.faultsFor({ operation: `${signingName}:${operation}`, key: '', caller }));
     if ('origin' in service) {
       await proxy(service, request, response, caller);
       return;
@@ -77,7 +83,7 @@ export const startRouter = async ({ services, principals, port = 0 }: RouterOpti
       headers: flatHeaders(request),
       body: await readBody(request),
       caller,
-      operation: targetOf(request)?.[1],
+      operation,
     });
     send(response, answer);
   };
@@ -114,6 +120,14 @@ const control = (url: URL, response: ServerResponse, services: readonly string[]
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify(known ? { status: 'ok', services } : { error: `There is no ${url.pathname}.` }),
   });
+};
+
+/** Answers as the fault wants it. Bodies of JSON services are read whole, so there is nothing else to go wrong with them. */
+const suffer = (faults: readonly Fault[]): void => {
+  for (const fault of faults) {
+    if (fault.kind !== 'error') throw new Error(`A call of a JSON service has no fault ${fault.kind}.`);
+    throw new AwsError(fault.code, 'A fault of a test.', fault.status);
+  }
 };
 
 /** `AKID/20261122/us-east-1/kms/aws4_request`; SigV4A leaves the region out. */

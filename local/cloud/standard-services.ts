@@ -4,7 +4,7 @@ import { isJsonObject, type Json } from './json.ts';
 import { createKms } from './kms/kms.ts';
 import type { Statement } from './kms/statements.ts';
 import type { MakeResource } from './make-resources.ts';
-import { startS3 } from './s3/start-s3.ts';
+import { type S3, startS3 } from './s3/start-s3.ts';
 import { createSsm, type Ssm } from './ssm/ssm.ts';
 import type { CloudContext, CloudPart, CreatePart } from './start-cloud.ts';
 
@@ -37,11 +37,14 @@ export const kmsPart: CreatePart = ({ stateDirectory, logDirectory, statementsOf
 };
 
 /** The buckets of the templates. Their bucket policies and the roles' statements decide who may what. */
-export const s3Part: CreatePart = async ({ stateDirectory, resources, allowsS3 }) => {
-  const buckets = resources.filter(({ type }) => type === 'AWS::S3::Bucket').map(({ name }) => name);
-  const s3 = await startS3({ stateDirectory: join(stateDirectory, 's3'), buckets, allows: allowsS3 });
-  return { service: s3, makes: { 'AWS::S3::Bucket': () => undefined }, close: () => s3.close() };
-};
+export const s3Part =
+  (onStarted: (s3: S3) => void = () => undefined): CreatePart =>
+  async ({ stateDirectory, resources, allowsS3 }) => {
+    const buckets = resources.filter(({ type }) => type === 'AWS::S3::Bucket').map(({ name }) => name);
+    const s3 = await startS3({ stateDirectory: join(stateDirectory, 's3'), buckets, allows: allowsS3 });
+    onStarted(s3);
+    return { service: s3, makes: { 'AWS::S3::Bucket': () => undefined }, close: () => s3.close() };
+  };
 
 /** The tables of the templates, in DynamoDB Local. */
 export const dynamoDbPart: CreatePart = async ({ stateDirectory }) => {

@@ -7,6 +7,7 @@ import { LambdaFunctions } from './lambda/lambda-functions.ts';
 import { createMakers, type MakeResource } from './make-resources.ts';
 import { Principals, region } from './principals.ts';
 import { startRouter } from './router.ts';
+import { FaultInjector } from './s3/fault-injector.ts';
 import { type InvokeTarget, Scheduler } from './scheduler/scheduler.ts';
 import type { ProxiedService, Service } from './service.ts';
 import { createCallResource } from './step-functions/call-resource.ts';
@@ -55,6 +56,8 @@ export interface StartCloudOptions {
   readonly roles?: readonly OutsideRole[];
   /** Values of template parameters. */
   readonly parameters?: Readonly<Record<string, string>>;
+  /** How long a second between two tries of a workflow's task lasts, for tests; 1000 by default. */
+  readonly millisecondsPerRetrySecond?: number;
 }
 
 export interface Cloud {
@@ -62,6 +65,8 @@ export interface Cloud {
   readonly endpoint: string;
   readonly logDirectory: string;
   readonly principals: Principals;
+  /** Faults of calls to come of the JSON services; S3 has its own. */
+  readonly faults: FaultInjector;
   readonly emit: EmitEvent;
   readonly resources: readonly Resource[];
   /** Values of the stacks' Outputs, by stack name and output key. */
@@ -76,7 +81,15 @@ export interface Cloud {
  * makes the resources. Throws by name at what it cannot resolve or make, with nothing left running.
  */
 export const startCloud = async (options: StartCloudOptions): Promise<Cloud> => {
-  const { cdkOut, stateDirectory, port = 0, services, roles = [], parameters = {} } = options;
+  const {
+    cdkOut,
+    stateDirectory,
+    port = 0,
+    services,
+    roles = [],
+    parameters = {},
+    millisecondsPerRetrySecond = 1000,
+  } = options;
   const assembly = readAssembly(cdkOut);
   const { resources, policies, outputs } = resolveAssembly(assembly, parameters);
   const access = new Access(policies, roles);
@@ -139,6 +152,7 @@ export const startCloud = async (options: StartCloudOptions): Promise<Cloud> => 
         ),
       emit: bus.emit,
       logDirectory: join(logDirectory, 'step-functions'),
+      millisecondsPerRetrySecond,
     });
     const scheduler = new Scheduler({ invokeTarget, logDirectory });
 
@@ -158,6 +172,7 @@ export const startCloud = async (options: StartCloudOptions): Promise<Cloud> => 
       parts.push(part);
       closers.push(async () => part.close?.());
     }
+    const faults = new FaultInjector();
     const router = await startRouter({
       services: [
         ...parts.map(({ service }) => service),
@@ -168,6 +183,7 @@ export const startCloud = async (options: StartCloudOptions): Promise<Cloud> => 
       ],
       principals,
       port,
+      faults,
     });
     endpoint = router.endpoint;
     // In this order: nothing new begins, what runs ends, and only then do the services go.
@@ -207,6 +223,7 @@ export const startCloud = async (options: StartCloudOptions): Promise<Cloud> => 
       endpoint,
       logDirectory,
       principals,
+      faults,
       emit: bus.emit,
       resources,
       outputs,

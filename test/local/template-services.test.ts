@@ -128,7 +128,7 @@ beforeAll(async () => {
   cloud = await startCloud({
     cdkOut: writeAssembly(join(directory.path, 'cdk.out'), [{ name: 'main', template }]),
     stateDirectory: join(directory.path, 'state'),
-    services: [kmsPart, s3Part, ssmPart()],
+    services: [kmsPart, s3Part(), ssmPart()],
     roles: [{ arn: hostArn, tags: { cluster: 'shop' }, managedPolicies: ['HostPolicy'] }],
   });
 });

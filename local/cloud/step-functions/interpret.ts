@@ -26,6 +26,7 @@ export interface Interpretation {
   readonly tokens: TaskTokens;
   readonly call: CallResource;
   readonly region: string;
+  readonly millisecondsPerRetrySecond: number;
 }
 
 interface Scope {
@@ -177,7 +178,10 @@ class StateRun {
         const made = retrier === undefined ? 0 : (attempts.get(retrier) ?? 0);
         if (retrier !== undefined && made < (retrier.MaxAttempts ?? 3)) {
           attempts.set(retrier, made + 1);
-          await sleep(delaySeconds(retrier, made) * 1000, this.#scope.signal);
+          await sleep(
+            delaySeconds(retrier, made) * this.#interpretation.millisecondsPerRetrySecond,
+            this.#scope.signal,
+          );
           this.#retries += 1;
           continue;
         }

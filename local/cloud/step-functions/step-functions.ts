@@ -60,6 +60,8 @@ export interface StepFunctionsOptions {
   readonly emit: EmitEvent;
   /** Gets `<state machine>.jsonl`: every history event of every execution, in the order they happened. */
   readonly logDirectory: string;
+  /** How long a second between two tries of a task lasts; tests shorten it. */
+  readonly millisecondsPerRetrySecond?: number;
 }
 
 /** Reason with which an execution is stopped from outside its states. */
@@ -218,6 +220,7 @@ export class StepFunctions {
         tokens: this.#tokens,
         call: this.#options.callResource(machine.roleArn),
         region,
+        millisecondsPerRetrySecond: this.#options.millisecondsPerRetrySecond ?? 1000,
       });
       ending = { status: 'SUCCEEDED', output: JSON.stringify(output) };
     } catch (error) {
