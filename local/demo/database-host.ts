@@ -15,7 +15,9 @@ const controlScript = (directory: string, socket: string): string => `#!/bin/sh
 # Starts or stops the server of this host, and waits until it has.
 set -eu
 pid_file='${directory}/mariadbd.pid'
-alive() { [ -s "$pid_file" ] && kill -0 "$(cat "$pid_file")" 2>/dev/null; }
+# One that has ended may wait a while to be reaped.
+running() { grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"; }
+alive() { [ -s "$pid_file" ] && running "$(cat "$pid_file")"; }
 case "$1" in
   start)
     alive && exit 0
@@ -25,7 +27,7 @@ case "$1" in
     tries=600
     until mariadb --no-defaults --socket='${socket}' --user=root -e 'DO 0' >/dev/null 2>&1; do
       tries=$((tries - 1))
-      if [ "$tries" -eq 0 ] || { ! kill -0 "$server" 2>/dev/null && ! alive; }; then
+      if [ "$tries" -eq 0 ] || { ! running "$server" && ! alive; }; then
         tail -n 20 '${directory}/error.log' >&2
         exit 1
       fi
@@ -36,7 +38,7 @@ case "$1" in
     alive || exit 0
     pid="$(cat "$pid_file")"
     kill "$pid"
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+    while running "$pid"; do sleep 0.1; done
     ;;
   *) echo "usage: $0 start|stop" >&2; exit 2 ;;
 esac
