@@ -15,7 +15,8 @@ const UNDELIVERED = new Set([
   'TimedOut',
 ]);
 
-const ENDED_EARLY = new Set(['Cancelled', 'Canceled', 'ExecutionTimedOut']);
+/** Not `ExecutionTimedOut`: the SSM agent takes exit code 137 for its own kill, so an agent that anybody killed shows as that. */
+const ENDED_EARLY = new Set(['Cancelled', 'Canceled']);
 
 const codeOf = ({ status, exit }: CommandEnd): ErrorCode => {
   if (ENDED_EARLY.has(status)) return 'RunCancelled';

@@ -105,8 +105,8 @@ describe('the failure of a command', () => {
     [{ status: 'Undeliverable' }, 'HostUnreachable'],
     [{ status: 'Terminated' }, 'HostUnreachable'],
     [{ status: 'TimedOut' }, 'HostUnreachable'],
-    [{ status: 'ExecutionTimedOut' }, 'RunCancelled'],
-    [{ status: 'ExecutionTimedOut', exit: 137 }, 'RunCancelled'],
+    [{ status: 'ExecutionTimedOut' }, 'AgentDied'],
+    [{ status: 'ExecutionTimedOut', exit: 137 }, 'AgentDied'],
     [{ status: 'Cancelled' }, 'RunCancelled'],
     [{ status: 'Cancelled', exit: 143 }, 'RunCancelled'],
   ] as const)('of %o is %s', (end, code) => {
