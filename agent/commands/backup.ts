@@ -165,7 +165,11 @@ const refuseEarly = async (
   // Better no backup than one that lacks what the cluster file asks for.
   engine.checkEncryption(version, instruction);
   const { parent } = instruction;
-  const facts = await server.probe();
+  const facts = await server.probe().catch(async (error: unknown) => {
+    // The server names the first privilege it misses; who has to grant them wants to know them all.
+    if (error instanceof RedoubtError && error.code === 'PrivilegesMissing') await server.checkPrivileges(version);
+    throw error;
+  });
   engine.checkSuits(version, facts);
   await server.checkPrivileges(version);
   const keyring = await readServerKeyring(instruction.tablespaceEncryption, facts);
