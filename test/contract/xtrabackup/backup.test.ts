@@ -102,6 +102,28 @@ describe('a full backup', () => {
   });
 });
 
+describe('the history table', () => {
+  it('remembers a backup under a name, and gives an increment its LSN', async () => {
+    const named = await lab.taken(['--history=nightly']);
+    const [row] = await lab.server.query(
+      "SELECT uuid, innodb_to_lsn, tool_command FROM PERCONA_SCHEMA.xtrabackup_history WHERE name = 'nightly'",
+    );
+    expect(String(row?.innodb_to_lsn)).toBe(metadataIn(named)?.to);
+    expect(String(row?.tool_command)).not.toContain('s3cret');
+    for (const option of ['--incremental-history-name=nightly', `--incremental-history-uuid=${row?.uuid}`])
+      expect(metadataIn(await lab.taken([option]))).toMatchObject({
+        type: 'incremental',
+        from: metadataIn(named)?.to,
+      });
+  });
+
+  it('fails an increment on a name it does not know', async () => {
+    const { code, log } = await lab.backup(lab.fresh('x'), ['--incremental-history-name=nope']);
+    expect(code).toBe(1);
+    expect(log).toMatch(/error while attempting to find history record for name/);
+  });
+});
+
 describe('silent at a backup: exit 0 and "completed OK!", but', () => {
   const lost = async (ran: Awaited<ReturnType<Lab['backup']>>, target: string): Promise<void> => {
     expect(ran.code, ran.log).toBe(0);
@@ -301,6 +323,27 @@ describe('a backup that fails says so', () => {
     );
   });
 
+  it('60d: a target that holds an encrypted backup', async () => {
+    const target = await lab.taken(['--encrypt=AES256', `--encrypt-key-file=${lab.keyFile}`]);
+    await fails(
+      await lab.backup(target, ['--encrypt=AES256', `--encrypt-key-file=${lab.keyFile}`]),
+      1,
+      'encrypt: ds_open("xtrabackup_logfile.xbcrypt") failed.',
+      "xtrabackup: error: failed to open the target stream for 'xtrabackup_logfile'.",
+    );
+  });
+
+  it('88b: a query that takes long, where it waits for the lock only so long', async () => {
+    const connection = await lab.server.connect();
+    const slow = connection.query('SELECT SLEEP(30) FROM app.plain LIMIT 1').catch(() => {});
+    await lab.server.query('SELECT SLEEP(2)');
+    const ran = await lab.backup(lab.fresh('x'), ['--ftwrl-wait-timeout=2', '--ftwrl-wait-threshold=1']);
+    await lab.server.query(`KILL ${connection.threadId}`);
+    await slow;
+    connection.destroy();
+    await fails(ran, 1, 'Unable to obtain lock. Please try again later.');
+  });
+
   it('60c: a target whose parent is missing', async () => {
     const target = join(lab.root, 'no/such/parent');
     await fails(await lab.backup(target), 1, `xtrabackup: Error: cannot mkdir 2: ${target}/`);
@@ -384,6 +427,44 @@ describe('something happens in the middle', () => {
     // 81, 81b: what is left is no backup, and is in the way of one.
     expect((await lab.prepare(target)).log).toContain('xtrabackup: Error: cannot open ./xtrabackup_checkpoints');
     expect((await lab.backup(target)).log).toContain('File exists');
+  });
+
+  it('98: everybody sees its backup key, and nobody its password', async () => {
+    let seen = '';
+    await lab.backup(lab.fresh('x'), ['--encrypt=AES256', `--encrypt-key=${KEY}`], {
+      on: {
+        line: /Encrypting \.\/ibdata1/,
+        act: (child) => {
+          seen = readFileSync(`/proc/${child.pid}/cmdline`, 'utf8');
+        },
+      },
+    });
+    expect(seen).toContain(KEY);
+    expect(seen).not.toContain('s3cret');
+  });
+
+  it('82: while it holds the lock nothing is written; when it is killed the lock is gone', async () => {
+    let blocked: Promise<unknown> | undefined;
+    await lab.backup(lab.fresh('x'), [], {
+      on: {
+        line: /Starting to backup non-InnoDB tables and files/,
+        act: async (child) => {
+          child.kill('SIGSTOP');
+          const connection = await lab.server.connect();
+          let written = false;
+          blocked = connection.query('CREATE TABLE app.blocked (a INT)').then(() => {
+            written = true;
+          });
+          await lab.server.query('SELECT SLEEP(1)');
+          expect(written).toBe(false);
+          child.kill('SIGKILL');
+          await blocked;
+          connection.destroy();
+        },
+      },
+    });
+    await blocked;
+    await lab.server.query('DROP TABLE app.blocked');
   });
 
   it('84: its connection is killed, and it notices after all data was copied', async () => {
