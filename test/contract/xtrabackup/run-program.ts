@@ -1,7 +1,8 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { engineHome, type Program, programPath } from './engine-home.ts';
+import { engineHome, isStandIn, type Program, programPath } from './engine-home.ts';
+import { unrecordedLines } from './recorded-lines.ts';
 
 export interface Ran {
   /** 128 and the signal's number where one ended it. */
@@ -26,7 +27,7 @@ export interface RunOptions {
 
 const SIGNALS: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGTERM: 15, SIGSEGV: 11 };
 
-/** Runs a program of the installation to its end. */
+/** Runs a program of the installation to its end. Throws where the stand-in for 2.4.7 says what the real one was never heard to say. */
 export const runProgram = async (program: Program, args: readonly string[], options: RunOptions = {}): Promise<Ran> => {
   const input = typeof options.from === 'string' ? openSync(options.from, 'r') : undefined;
   const output = options.into === undefined ? undefined : openSync(options.into, 'w');
@@ -56,6 +57,10 @@ export const runProgram = async (program: Program, args: readonly string[], opti
     child.on('close', (status, signal) => resolve(status ?? 128 + (SIGNALS[signal ?? ''] ?? 0)));
   });
   await acted;
+  if (isStandIn && spawnOptions.env?.REDOUBT_STANDIN_VERSION === undefined) {
+    const unrecorded = program.startsWith('x') ? unrecordedLines(log) : [];
+    if (unrecorded.length > 0) throw new Error(`the stand-in says what no recording has:\n${unrecorded.join('\n')}`);
+  }
   return { code, stdout: Buffer.concat(stdout), log };
 };
 

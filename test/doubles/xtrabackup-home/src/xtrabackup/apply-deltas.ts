@@ -49,7 +49,7 @@ const matchingFile = (tablespaces: Tablespaces, path: string, space: number): st
       tell.innodb("Error number 17 means 'File exists'");
       tell.innodb(`Cannot create file './${path}'`);
       tell.innodb(
-        `The file './${path}' already exists though the corresponding table did not exist in the InnoDB data dictionary. Have you moved InnoDB .ibd files around without using the SQL commands DISCARD TABLESPACE and IMPORT TABLESPACE, or did mysqld crash in the middle of CREATE TABLE?`,
+        `The file './${path}' already exists though the corresponding table did not exist in the InnoDB data dictionary. Have you moved InnoDB .ibd files around without using the SQL commands DISCARD TABLESPACE and IMPORT TABLESPACE, or did mysqld crash in the middle of CREATE TABLE? You can resolve the problem by removing the file './${path}' under the 'datadir' of MySQL.`,
       );
       tell.tool(`error: cannot open ./${path}`);
       return undefined;
