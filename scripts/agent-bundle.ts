@@ -17,6 +17,8 @@ export const agentBundle = {
 
 /**
  * What Node is started with. The agent's heap is small and its buffers are outside of it: V8 then starts to mark incrementally again and again, three
- * times as often as it collects for a reason, which is a sixth of a backup's CPU time. A whole collection takes some 15 ms.
+ * times as often as it collects for a reason, and its helper threads take the cores from compression. Without either a backup takes a fifth less CPU
+ * time (npm run bench); a whole collection takes some 15 ms. Without helper threads the process also cannot hang at its exit, where the main
+ * thread waits for one that waits for the main thread to collect (nodejs/node#54918, #64274; seen here with 24.21).
  */
-export const agentNodeOptions: readonly string[] = ['--no-incremental-marking'];
+export const agentNodeOptions: readonly string[] = ['--single-threaded', '--no-incremental-marking'];
