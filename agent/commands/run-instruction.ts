@@ -128,7 +128,6 @@ const perform = async (instruction: Instruction, task: Task, world: World): Prom
   const confirm = (): Promise<void> => confirmAwaited({ task, heartbeatSeconds, signal });
   // An instruction that was sent before, or that comes late, must do nothing.
   await confirm();
-  using _lock = HostLock.take(world.lockDirectory, `${instruction.cluster}.${instruction.host}`);
   const over = new AbortController();
   const beating = keepBeating({
     task,
@@ -136,37 +135,45 @@ const perform = async (instruction: Instruction, task: Task, world: World): Prom
     signal: over.signal,
     onLost: (error) => cancellation.cancel(error),
   });
-  const repository = world.repository(signal);
-  const progress = new ProgressWriter({
-    repository,
-    key: progressKey(instruction.run),
-    run: instruction.run,
-    cluster: instruction.cluster,
-    kind: instruction.kind,
-    expectedBytes: instruction.kind === 'backup' ? instruction.expectedBytes : 0,
-    now,
-  });
-  const context: RunContext = {
-    repository,
-    openKey: world.openKey(instruction.keys.grantToken, signal),
-    signal,
-    progress,
-    log,
-    now,
-    agentVersion: world.agentVersion,
-  };
   try {
-    if (instruction.kind === 'restore') {
-      log(`[Started] Restore of ${instruction.steps.at(-1)?.backup} into ${instruction.directory}.`);
-      return await world.restore(instruction, context);
+    // A run that was given up may still be at it; it stops within the time that it is borne.
+    using _lock = await HostLock.wait(world.lockDirectory, `${instruction.cluster}.${instruction.host}`, {
+      milliseconds: heartbeatSeconds * 1000,
+      signal,
+    });
+    const repository = world.repository(signal);
+    const progress = new ProgressWriter({
+      repository,
+      key: progressKey(instruction.run),
+      run: instruction.run,
+      cluster: instruction.cluster,
+      kind: instruction.kind,
+      expectedBytes: instruction.kind === 'backup' ? instruction.expectedBytes : 0,
+      now,
+    });
+    const context: RunContext = {
+      repository,
+      openKey: world.openKey(instruction.keys.grantToken, signal),
+      signal,
+      progress,
+      log,
+      now,
+      agentVersion: world.agentVersion,
+    };
+    try {
+      if (instruction.kind === 'restore') {
+        log(`[Started] Restore of ${instruction.steps.at(-1)?.backup} into ${instruction.directory}.`);
+        return await world.restore(instruction, context);
+      }
+      log(`[Started] Backup ${instruction.backup} of ${instruction.cluster}: ${instruction.reason}`);
+      const answer = await world.backup(instruction, context, confirm);
+      log(`[Committed] ${instruction.backup}`);
+      return answer;
+    } finally {
+      await progress.end();
     }
-    log(`[Started] Backup ${instruction.backup} of ${instruction.cluster}: ${instruction.reason}`);
-    const answer = await world.backup(instruction, context, confirm);
-    log(`[Committed] ${instruction.backup}`);
-    return answer;
   } finally {
     over.abort();
     await beating;
-    await progress.end();
   }
 };

@@ -1,7 +1,10 @@
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { RedoubtError } from '#core/errors.ts';
 import { processStart } from './process-start.ts';
+
+const PAUSE_MS = 250;
 
 /**
  * One run of the agent per cluster and host. Who wants the lock first writes a flag named after its process, then looks for
@@ -38,6 +41,27 @@ export class HostLock implements Disposable {
       rmSync(join(directory, entry), { force: true });
     }
     return new HostLock(path);
+  }
+
+  /**
+   * As `take`, but waits up to `milliseconds` for whoever has it: a run that was given up hears of it at its next heartbeat, and one that was
+   * killed takes a moment to be gone. Throws the signal's reason once that is aborted.
+   */
+  static async wait(
+    directory: string,
+    name: string,
+    { milliseconds, signal }: { readonly milliseconds: number; readonly signal: AbortSignal },
+  ): Promise<HostLock> {
+    const deadline = performance.now() + milliseconds;
+    for (;;) {
+      signal.throwIfAborted();
+      try {
+        return HostLock.take(directory, name);
+      } catch (error) {
+        if (!(error instanceof RedoubtError) || performance.now() >= deadline) throw error;
+      }
+      await sleep(PAUSE_MS, undefined, { signal }).catch(() => undefined);
+    }
   }
 
   [Symbol.dispose](): void {

@@ -159,10 +159,18 @@ describe('running an instruction', () => {
     expect(done).toBe(false);
   });
 
-  it('is refused while another one works on the cluster', async () => {
+  it('is refused while another one works on the cluster for as long as it may after it was given up', async () => {
     using _lock = HostLock.take(lockDirectory, 'orders.i-0123456789abcdef0');
-    expect(await run(stored())).toBe(errorKind('HostBusy').exit);
+    expect(await run(stored({ heartbeatSeconds: 3 }))).toBe(errorKind('HostBusy').exit);
     expect(failureHeard().code).toBe('HostBusy');
+  });
+
+  it('waits for one that was given up, and goes on once that has stopped', async () => {
+    const other = HostLock.take(lockDirectory, 'orders.i-0123456789abcdef0');
+    const running = run(stored());
+    while (!heard.some((message) => message.startsWith('heartbeat'))) await sleep(1);
+    other[Symbol.dispose]();
+    expect(await running).toBe(0);
   });
 
   it('lets the next one in, however it ended', async () => {
