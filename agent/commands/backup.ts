@@ -286,7 +286,9 @@ const copyServer = async (
     const after = keyring && (await keyringAfter(instruction, keyring));
     if (verdict.kind === 'refused') {
       after?.destroy();
-      throw new RedoubtError(verdict.code, verdict.detail);
+      // The file is what it was, so it is not the one the server wrote this redo with.
+      const code = after !== undefined && verdict.code === 'KeyringRotated' ? 'KeyringUnreadable' : verdict.code;
+      throw new RedoubtError(code, verdict.detail);
     }
     return {
       stored,
