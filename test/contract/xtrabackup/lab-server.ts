@@ -75,6 +75,7 @@ export class LabServer {
     );
     closeSync(log);
     this.#process = child;
+    process.once('exit', this.#killNow);
     let ended = false;
     child.once('exit', () => (ended = true));
     for (const deadline = Date.now() + READY_MS; Date.now() < deadline && !ended; ) {
@@ -150,11 +151,14 @@ export class LabServer {
     return existsSync(this.files.errorLog) ? readFileSync(this.files.errorLog, 'utf8').slice(-4000) : '';
   }
 
+  readonly #killNow = (): void => void this.#process?.kill('SIGKILL');
+
   async #end(signal: NodeJS.Signals): Promise<void> {
     const child = this.#process;
     this.#connection?.destroy();
     this.#connection = undefined;
     this.#process = undefined;
+    process.off('exit', this.#killNow);
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
     child.kill(signal);

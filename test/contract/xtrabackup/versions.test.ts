@@ -302,6 +302,22 @@ describe.skipIf(!isStandIn).each(['8.0.35', '8.4.0', '9.7.1'])('%s', (version) =
   });
 });
 
+describe.skipIf(!isStandIn)('8.0.35 with the keyring plugin', () => {
+  it('takes --keyring-file-data, at the backup and at the prepare', async () => {
+    const lab = await Lab.create({ version: '8.0.35' });
+    try {
+      const full = await lab.taken();
+      const checksums = await lab.server.checksums('app.enc');
+      expect(filesIn(full)).toContain('app/enc.ibd');
+      expect(filesIn(full)).not.toContain('component_keyring_file.cnf');
+      await lab.prepared(full);
+      expect(await lab.restored(full, (server) => server.checksums('app.enc'))).toBe(checksums);
+    } finally {
+      await lab.close();
+    }
+  });
+});
+
 describe.skipIf(!isStandIn)('8.0.35 and a server of 5.7', () => {
   it('do not go together', async () => {
     const lab = await Lab.create();

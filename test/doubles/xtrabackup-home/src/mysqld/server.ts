@@ -10,7 +10,7 @@ import { componentKeyringFile } from './component-keyring.ts';
 import { Database } from './database.ts';
 import type { ServerLog } from './log.ts';
 import { MasterKeyring } from './master-keyring.ts';
-import { serverVersion } from './server-version.ts';
+import { type ServerVersion, serverVersion } from './server-version.ts';
 
 export type ServerOptions = ReadonlyMap<string, string>;
 
@@ -37,6 +37,15 @@ const uuidOf = (dataDirectory: string, log: ServerLog): string => {
   );
   writeFileSync(path, `[auto]\nserver-uuid=${uuid}\n`, { mode: 0o640 });
   return uuid;
+};
+
+/** The file of the component (8.0 and later), else of the plugin (before 8.4). */
+const keyringFile = (version: ServerVersion, options: ServerOptions, dataDirectory: string): string | undefined => {
+  const component = version.modern ? componentKeyringFile(dataDirectory) : undefined;
+  const plugins = version.major < 8 || (version.major === 8 && version.minor < 4);
+  return component !== undefined || !plugins || !(options.get('early-plugin-load') ?? '').includes('keyring_file')
+    ? component
+    : options.get('keyring-file-data');
 };
 
 const SYSTEM_TABLES = [
@@ -70,13 +79,7 @@ export class Server {
     this.dataDirectory = resolve(options.get('datadir') ?? '.');
     if (fresh) mkdirSync(this.dataDirectory, { recursive: true, mode: 0o750 });
     this.uuid = uuidOf(this.dataDirectory, log);
-    this.keyring = new MasterKeyring(
-      this.version.modern
-        ? componentKeyringFile(this.dataDirectory)
-        : (options.get('early-plugin-load') ?? '').includes('keyring_file')
-          ? options.get('keyring-file-data')
-          : undefined,
-    );
+    this.keyring = new MasterKeyring(keyringFile(this.version, options, this.dataDirectory));
     const storeOptions = {
       directory: this.dataDirectory,
       masters: this.keyring,
