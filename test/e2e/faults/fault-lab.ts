@@ -23,7 +23,7 @@ import { DatabaseHost } from '#local/demo/database-host.ts';
 export const cluster = clusterIdSchema.parse('shop');
 
 /** The least that a deployment may choose: a silent host is given up after so long. */
-export const heartbeatSeconds = 30;
+const heartbeatSeconds = 30;
 
 /** A run that ended with an error, as the operator, Step Functions and the catalog know it: they agreed, or this would not be here. */
 export interface FailedRun {
@@ -295,7 +295,7 @@ exec mariadb-backup "$@"
     const kind = errorKind(code);
     if (exit !== kind.exit || hint !== kind.hint) throw new Error(`${code} ended the command with ${exit}: ${hint}`);
     // An execution that was stopped is settled by the event of its end.
-    await until(`${run} is settled`, async () => (await this.#record(run))?.endedAt !== undefined, 10);
+    await until(`${run} is settled`, async () => (await this.#record(run))?.endedAt !== undefined);
     const record = await this.#record(run);
     if (record?.error !== code || (record.state !== 'failed' && record.state !== 'aborted'))
       throw new Error(`${run} failed with ${code}, but its record says ${record?.state}, ${record?.error}`);
@@ -322,7 +322,7 @@ exec mariadb-backup "$@"
 
   /** What is left of runs that have ended, once that no longer changes for the better. */
   async leftovers(): Promise<Leftovers> {
-    for (const deadline = Date.now() + 10_000; ; await sleep(100)) {
+    for (const deadline = Date.now() + 20_000; ; await sleep(100)) {
       const found = await this.#leftovers();
       if (JSON.stringify(found) === JSON.stringify(nothing) || Date.now() > deadline) return found;
     }
