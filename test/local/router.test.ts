@@ -6,10 +6,12 @@ import { DescribeKeyCommand, KMSClient } from '@aws-sdk/client-kms';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { operatorArn, Principals } from '#local/cloud/principals.ts';
 import { callerHeader, type Router, startRouter } from '#local/cloud/router.ts';
+import { FaultInjector } from '#local/cloud/s3/fault-injector.ts';
 import { AwsError, awsJson } from '#local/cloud/service.ts';
 
 const role = 'arn:aws:iam::000000000000:role/host';
 const principals = new Principals();
+const faults = new FaultInjector();
 
 /** Answers with what it was sent, byte for byte, after it has begun to answer. */
 const origin = createServer((request, response) => {
@@ -28,6 +30,7 @@ beforeAll(async () => {
   await once(origin, 'listening');
   router = await startRouter({
     principals,
+    faults,
     services: [
       awsJson('kms', {
         DescribeKey: async ({ KeyId }, caller) => {
@@ -78,6 +81,22 @@ describe('the one endpoint', () => {
       name: 'InternalFailure',
       $metadata: { httpStatusCode: 500 },
     });
+  });
+
+  test('fails the calls that a fault is about, of the caller that it is about, as often as it says', async () => {
+    faults.set([
+      {
+        operations: ['kms:DescribeKey'],
+        caller: 'role/host',
+        times: 1,
+        fault: { kind: 'error', status: 400, code: 'ThrottlingException' },
+      },
+    ]);
+    const ask = (arn: string) => kms(principals.credentialsFor(arn)).send(new DescribeKeyCommand({ KeyId: 'k1' }));
+    await ask('arn:aws:iam::000000000000:role/other');
+    await expect(ask(role)).rejects.toMatchObject({ name: 'ThrottlingException' });
+    await ask(role);
+    faults.set([]);
   });
 
   test('finds a service by its target when the request is not signed', async () => {

@@ -22,6 +22,8 @@ import {
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { Principals } from '#local/cloud/principals.ts';
+import { startRouter } from '#local/cloud/router.ts';
 import { createHasher } from '#local/cloud/s3/checksums.ts';
 import type { S3Access } from '#local/cloud/s3/front.ts';
 import { type S3, startS3 } from '#local/cloud/s3/start-s3.ts';
@@ -453,6 +455,25 @@ describe('faults', () => {
     await retrying.send(new PutObjectCommand({ Bucket, Key: 'slow/3', Body: 'x' }));
     retrying.destroy();
     expect(s3.faults.rules[0]?.seen).toBe(4);
+  });
+
+  test('a refusal is seen by a client behind the one endpoint that is still sending a large body', async () => {
+    allows = () => false;
+    const router = await startRouter({ services: [s3], principals: new Principals() });
+    const behind = new S3Client({
+      region: 'us-east-1',
+      endpoint: router.endpoint,
+      credentials: { accessKeyId: 'A', secretAccessKey: 'S' },
+      maxAttempts: 1,
+    });
+    try {
+      await expect(
+        behind.send(new PutObjectCommand({ Bucket, Key: freshKey(), Body: Buffer.alloc(10 * MiB) })),
+      ).rejects.toMatchObject({ name: 'AccessDenied' });
+    } finally {
+      behind.destroy();
+      await router.close();
+    }
   });
 
   test('a lost answer leaves the work done', async () => {

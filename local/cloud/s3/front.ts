@@ -676,14 +676,18 @@ export const createFront = ({ store, origin, faults, allows, now }: FrontOptions
       if (response.headersSent || response.destroyed || !message.socket || message.socket.destroyed)
         return void response.destroy();
       const { status, body } = errorBody(error);
-      // What is left of the body is read and dropped, so that the client comes to see the answer.
+      const answer = () => {
+        response.writeHead(status, {
+          'content-type': 'application/xml',
+          'content-length': String(Buffer.byteLength(body)),
+        });
+        response.end(message.method === 'HEAD' ? undefined : body);
+      };
+      // What is left of the body is read and dropped first: whoever is still sending it might not come to see the answer.
       message.unpipe();
       message.resume();
-      response.writeHead(status, {
-        'content-type': 'application/xml',
-        'content-length': String(Buffer.byteLength(body)),
-      });
-      response.end(message.method === 'HEAD' ? undefined : body);
+      if (message.readableEnded || message.destroyed) answer();
+      else message.once('end', answer);
     });
   });
   // Large objects over throttled connections take as long as they take.
