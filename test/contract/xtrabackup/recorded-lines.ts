@@ -4,7 +4,7 @@ import { lineShape } from './line-shape.ts';
 
 /** Shapes of every line in the recorded runs of 2.4.7. */
 const RECORDED: ReadonlySet<string> = new Set(
-  readFileSync(join(import.meta.dirname, '../../fixtures/xtrabackup-2.4.7/line-shapes.txt'), 'utf8').split('\n'),
+  readFileSync(join(import.meta.dirname, '../../fixtures/xtrabackup-2.4.7-lines/line-shapes.txt'), 'utf8').split('\n'),
 );
 
 /** Lines the reference names and no recording has. */
