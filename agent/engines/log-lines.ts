@@ -5,8 +5,8 @@ import type { EngineOperation } from './engine.ts';
 interface KnownLine {
   readonly pattern: RegExp;
   readonly code: ErrorCode;
-  /** Only in this operation; absent: in both. */
-  readonly in?: EngineOperation;
+  /** Only in these operations; absent: in all. */
+  readonly in?: EngineOperation | readonly EngineOperation[];
   /** Whether it means loss even where the engine exits 0 and says `completed OK!`. */
   readonly despiteSuccess?: true;
 }
@@ -26,6 +26,8 @@ const KNOWN_LINES: readonly KnownLine[] = [
     // 41c, 62e, 62f, 99c, 43, 47, 94
     pattern: /keyring_file initialization failure|Could not find keyring file|Keyring file is empty/i,
     code: 'KeyringUnreadable',
+    // A new master key may go into a keyring that does not exist yet.
+    in: ['backup', 'prepare'],
     despiteSuccess: true,
   },
   {
@@ -165,7 +167,9 @@ export interface LogFinding {
 
 /** What `line` means in this operation, by the first row that matches. */
 export const screenLine = (operation: EngineOperation, line: string): LogFinding | undefined => {
-  const rank = KNOWN_LINES.findIndex((known) => (known.in ?? operation) === operation && known.pattern.test(line));
+  const rank = KNOWN_LINES.findIndex(
+    (known) => [known.in ?? operation].flat().includes(operation) && known.pattern.test(line),
+  );
   const known = KNOWN_LINES[rank];
   return known && { rank, code: known.code, line, despiteSuccess: known.despiteSuccess ?? false };
 };

@@ -110,8 +110,17 @@ const SERIES: Readonly<Record<string, XtrabackupSeries>> = {
     servers: ['8.0'],
     followsServerUntil: '8.0.34',
     keyrings: {
-      'keyring-file': { atPrepare: '--keyring-file-data', plugin: 'keyring_file.so' },
-      'keyring-vault': { atPrepare: '--keyring-vault-config', plugin: 'keyring_vault.so' },
+      // It asks the server as well, but takes the option, as Percona's manual gives it.
+      'keyring-file': {
+        atBackup: '--keyring-file-data',
+        atPrepare: '--keyring-file-data',
+        plugin: 'keyring_file.so',
+      },
+      'keyring-vault': {
+        atBackup: '--keyring-vault-config',
+        atPrepare: '--keyring-vault-config',
+        plugin: 'keyring_vault.so',
+      },
       // 8.0.26 and 8.0.27 have the component under an option of another name.
       'component-keyring-file': { ...COMPONENT_FILE, since: '8.0.28' },
       'component-keyring-kmip': { ...COMPONENT_KMIP, since: '8.0.28' },

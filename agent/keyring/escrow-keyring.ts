@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { BackupInstruction, Parent } from '#core/agent-protocol.ts';
 import { asRedoubtError, RedoubtError } from '#core/errors.ts';
@@ -8,6 +9,9 @@ import type { EngineKeyring } from '../engines/engine.ts';
 import { encodeEscrow } from './escrow-document.ts';
 import { type KeyringFingerprint, keyNameOf } from './keyring-fingerprint.ts';
 import { type KeyringSnapshot, keyringPath, readKeyring, snapshotOfFile } from './keyring-snapshot.ts';
+
+/** A transition key the engine made for one backup: it is in that backup's escrow, and perhaps still in the server's keyring. */
+const TRANSITION_KEY = 'XBKey-';
 
 export const transitionOf = (config: BackupInstruction['tablespaceEncryption']): Transition =>
   config !== undefined && 'transition' in config ? config.transition : 'none';
@@ -21,7 +25,10 @@ export const checkSameKeys = (
   if (keyring === undefined)
     throw new RedoubtError('KeyringChanged', 'the backup before was taken with a keyring, the cluster file names none');
   const held = new Set(fingerprint.keyIds(keyring.keys));
-  const gone = parent.keyIds.filter((id) => !held.has(id)).map(keyNameOf);
+  const gone = parent.keyIds
+    .filter((id) => !held.has(id))
+    .map(keyNameOf)
+    .filter((name) => !name.startsWith(TRANSITION_KEY));
   if (gone.length > 0)
     throw new RedoubtError(
       'KeyringChanged',
@@ -42,15 +49,26 @@ export const keyringAfter = async (
     throw new RedoubtError('KeyringRotated', `during the backup: ${asRedoubtError(error).detail}`, { cause: error });
   });
   if (encodeEscrow(before).equals(encodeEscrow(after))) return after;
+  // The engine itself may have put its transition key there.
+  if (transitionOf(config) === 'generated' && masterKeys(before) === masterKeys(after)) return after;
   after.destroy();
   throw new RedoubtError('KeyringRotated', `${keyringPath(config)} is not what it was when the backup began`);
 };
 
-/** What is escrowed: the server's keyring, with the transition key that the engine put into its copy where it made one. */
-export const escrowOf = async (after: KeyringSnapshot, staged: EngineKeyring | undefined): Promise<KeyringSnapshot> =>
-  staged?.transition === 'generated' && staged.kind === 'keyring-file'
-    ? snapshotOfFile(after, await readFile(staged.path))
-    : after;
+const masterKeys = ({ keys }: KeyringSnapshot): string =>
+  keys
+    .filter(({ name }) => !name.startsWith(TRANSITION_KEY))
+    .map(({ name, bytes }) => `${name}=${createHash('sha256').update(bytes).digest('hex')}`)
+    .sort()
+    .join(' ');
+
+/** What is escrowed: the server's keyring, or the engine's copy of it where that is what the engine put its transition key into. */
+export const escrowOf = async (after: KeyringSnapshot, staged: EngineKeyring | undefined): Promise<KeyringSnapshot> => {
+  if (staged?.transition !== 'generated' || staged.kind !== 'keyring-file') return after;
+  const copy = await readFile(staged.path);
+  const added = copy.includes(TRANSITION_KEY) && copy.length > (after.files[0]?.content.length ?? 0);
+  return added ? snapshotOfFile(after, copy) : after;
+};
 
 /** Seals and stores a keyring, and overwrites it. */
 export const storeKeyring = async (

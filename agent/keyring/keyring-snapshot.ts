@@ -90,6 +90,17 @@ const snapshot = (
   pbkdf2Iterations: number,
 ): KeyringSnapshot => ({ kind, files, keys, pbkdf2Iterations, destroy: () => wipe(files, keys) });
 
+/** Where a component keeps keys on the host although they are wrapped elsewhere: the AWS KMS one, in the file its configuration names. */
+const localDataFile = (kind: KeyringKind, content: Buffer | undefined): string | undefined => {
+  if (kind !== 'component-keyring-kms' || content === undefined) return undefined;
+  try {
+    const { path } = JSON.parse(content.toString('utf8')) as { readonly path?: unknown };
+    return typeof path === 'string' && path.startsWith('/') ? path : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
 /** The path a cluster file gives: of the keyring itself or of the configuration that leads to it. */
 export const keyringPath = (config: TablespaceEncryption): string => ('path' in config ? config.path : config.config);
 
@@ -102,6 +113,8 @@ export const readKeyring = async (config: TablespaceEncryption, pbkdf2Iterations
   const files = [await readPart('path' in config ? 'keyring' : 'config', path)];
   if (config.kind === 'file-key-management' && config.keyFileKey !== undefined)
     files.push(await readPart('key-file-key', config.keyFileKey));
+  const local = localDataFile(config.kind, files[0]?.content);
+  if (local !== undefined) files.push(await readPart('keyring', local));
   const keys = keysOf(config.kind, files, pbkdf2Iterations);
   if (typeof keys === 'string') {
     wipe(files, []);

@@ -58,8 +58,16 @@ export const stageKeyring = (
         return { path: write('keyring_vault.conf', content('config') ?? '') };
       case 'component-keyring-vault':
       case 'component-keyring-kmip':
-      case 'component-keyring-kms':
-        return { path: write(`${kind.replaceAll('-', '_')}.cnf`, content('config') ?? '') };
+      case 'component-keyring-kms': {
+        const config = content('config') ?? Buffer.alloc(0);
+        const isLocal = content('keyring') !== undefined;
+        return {
+          path: write(
+            `${kind.replaceAll('-', '_')}.cnf`,
+            isLocal ? JSON.stringify({ ...JSON.parse(config.toString('utf8')), path: data() }) : config,
+          ),
+        };
+      }
     }
   };
   // MariaDB's plugin is the server's own; where that lies, the backup says.

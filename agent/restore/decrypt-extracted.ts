@@ -8,6 +8,7 @@ import type { InventoryDocument } from '#agent/stream/inventory-format.ts';
 import { plainPath, XBCRYPT_SUFFIX } from '#agent/stream/xbcrypt.ts';
 import { RedoubtError } from '#core/errors.ts';
 import type { KeyAlgorithm } from '#core/key-shape.ts';
+import { CREDENTIALS } from './fetch-backup.ts';
 import { runProgram } from './run-program.ts';
 
 export interface DecryptExtracted {
@@ -51,7 +52,7 @@ export const decryptExtracted = async (request: DecryptExtracted): Promise<void>
   } finally {
     secrets.remove(keyFile);
   }
-  const encrypted = inventory.files.filter(({ path }) => path.endsWith(XBCRYPT_SUFFIX));
+  const encrypted = inventory.files.filter(({ path }) => path.endsWith(XBCRYPT_SUFFIX) && !CREDENTIALS.test(path));
   for (const { path, plainBytes } of encrypted) {
     const plain = plainPath(path);
     const found = await stat(join(directory, plain)).catch(() => undefined);

@@ -70,6 +70,12 @@ async function* streamOf(
   yield* decompress(compressed());
 }
 
+/**
+ * XtraBackup 8 puts the configuration of the server's keyring component into the backup, the token of a Vault or the secret key of AWS
+ * included. The keyring of the backup is escrowed; this copy of it never gets to a disk.
+ */
+export const CREDENTIALS = /^(\.\/)?(xtrabackup_)?component_keyring_\w+\.cnf(\.xbcrypt)?$/;
+
 export interface FetchRequest {
   readonly repository: Repository;
   readonly manifest: Manifest;
@@ -98,7 +104,7 @@ export const fetchBackup = async (request: FetchRequest): Promise<void> => {
       const files = inventory.files;
       for (const event of reader.push(piece)) {
         inventory.note(event);
-        await extractor.note(event);
+        if (!CREDENTIALS.test(event.path)) await extractor.note(event);
       }
       request.onProgress(piece.length, inventory.files - files);
     }

@@ -60,8 +60,40 @@ export const parseKeyring = (content: Buffer): readonly KeyringKey[] => {
 export const encodeKeyring = (keys: readonly KeyringKey[]): Buffer =>
   Buffer.concat([Buffer.from(HEADER), ...keys.map(encodeKey), Buffer.from(FOOTER)]);
 
-export const readKeyringFile = (path: string): readonly KeyringKey[] => parseKeyring(readFileSync(path));
+/** The data file of component_keyring_file: JSON, as the server's json_writer.cc makes it. */
+interface ComponentElement {
+  readonly user: string;
+  readonly data_id: string;
+  readonly data_type: string;
+  readonly data: string;
+  readonly extension: readonly unknown[];
+}
 
-export const writeKeyringFile = (path: string, keys: readonly KeyringKey[]): void => {
-  writeFileSync(path, encodeKeyring(keys), { mode: 0o640 });
+const parseComponent = (content: Buffer): readonly KeyringKey[] =>
+  (JSON.parse(content.toString()) as { elements: readonly ComponentElement[] }).elements.map((element) => ({
+    id: element.data_id,
+    type: element.data_type,
+    user: element.user,
+    key: Buffer.from(element.data, 'hex'),
+  }));
+
+const encodeComponent = (keys: readonly KeyringKey[]): string =>
+  JSON.stringify({
+    version: '1.0',
+    elements: keys.map(({ id, type, user, key }) => ({
+      user,
+      data_id: id,
+      data_type: type,
+      data: key.toString('hex').toUpperCase(),
+      extension: [],
+    })),
+  });
+
+export const readKeyringFile = (path: string): readonly KeyringKey[] => {
+  const content = readFileSync(path);
+  return content[0] === '{'.charCodeAt(0) ? parseComponent(content) : parseKeyring(content);
+};
+
+export const writeKeyringFile = (path: string, keys: readonly KeyringKey[], component = false): void => {
+  writeFileSync(path, component ? encodeComponent(keys) : encodeKeyring(keys), { mode: 0o640 });
 };

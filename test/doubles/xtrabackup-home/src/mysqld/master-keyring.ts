@@ -6,14 +6,16 @@ import { type KeyringKey, readKeyringFile, writeKeyringFile } from '../../../pag
 /** What came of loading a keyring file. */
 export type KeyringState = 'absent' | 'empty' | 'loaded' | 'unusable';
 
-/** A keyring_file, as the server's plugin and XtraBackup use it. */
+/** A keyring in a file, as the server's plugin or component and XtraBackup use it. */
 export class MasterKeyring implements MasterKeys {
   readonly #path: string | undefined;
+  readonly #component: boolean;
   #keys: readonly KeyringKey[] = [];
   readonly state: KeyringState;
 
-  constructor(path: string | undefined) {
+  constructor(path: string | undefined, component = false) {
     this.#path = path;
+    this.#component = component;
     this.state = this.#load();
   }
 
@@ -50,7 +52,7 @@ export class MasterKeyring implements MasterKeys {
   store(name: string, key: Buffer): void {
     if (this.#path === undefined) throw new Error('there is no keyring');
     this.#keys = [...this.#keys, { id: name, type: 'AES', user: '', key }];
-    writeKeyringFile(this.#path, this.#keys);
+    writeKeyringFile(this.#path, this.#keys, this.#component);
   }
 
   #load(): KeyringState {

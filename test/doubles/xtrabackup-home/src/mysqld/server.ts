@@ -79,7 +79,10 @@ export class Server {
     this.dataDirectory = resolve(options.get('datadir') ?? '.');
     if (fresh) mkdirSync(this.dataDirectory, { recursive: true, mode: 0o750 });
     this.uuid = uuidOf(this.dataDirectory, log);
-    this.keyring = new MasterKeyring(keyringFile(this.version, options, this.dataDirectory));
+    this.keyring = new MasterKeyring(
+      keyringFile(this.version, options, this.dataDirectory),
+      this.version.modern && componentKeyringFile(this.dataDirectory) !== undefined,
+    );
     const storeOptions = {
       directory: this.dataDirectory,
       masters: this.keyring,

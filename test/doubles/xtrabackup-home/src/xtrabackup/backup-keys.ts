@@ -40,7 +40,7 @@ export const backupKeys = async (
       keyringFile = (JSON.parse(configuration.toString()) as { path?: string }).path;
     } else if (version.atLeast('8.4.0')) keyringFile = undefined;
   }
-  const keyring = loadKeyringFile(keyringFile);
+  const keyring = loadKeyringFile(keyringFile, configuration !== undefined);
   const transition = TransitionKey.forBackup(options, keyring, uuid);
   const keys = new Map<number, TablespaceKey>();
   const lost: number[] = [];

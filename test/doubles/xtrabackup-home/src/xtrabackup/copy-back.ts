@@ -95,7 +95,7 @@ const wrapAgain = (options: Options, home: string): void => {
   const path = component?.endsWith('.cnf')
     ? (JSON.parse(readFileSync(component, 'utf8')) as { path: string }).path
     : (component ?? options.get('keyring-file-data'));
-  const keyring = loadKeyringFile(path);
+  const keyring = loadKeyringFile(path, component !== undefined);
   if (!keyring.usable) fail("can't generate new master key. Please check keyring plugin settings.");
   const keys = TransitionKey.open(readFileSync(keysFile), options.get('transition-key'), keyring);
   const uuid = readOptionFile('backup-my.cnf', ['mysqld']).find(({ name }) => name === 'server-uuid')?.value ?? '';

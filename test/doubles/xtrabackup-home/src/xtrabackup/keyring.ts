@@ -2,8 +2,8 @@ import { MasterKeyring } from '../mysqld/master-keyring.ts';
 import { tell } from './console.ts';
 
 /** Loads a keyring_file as 2.4 does: whatever is wrong with it, it is only said. */
-export const loadKeyringFile = (path: string | undefined): MasterKeyring => {
-  const keyring = new MasterKeyring(path);
+export const loadKeyringFile = (path: string | undefined, component = false): MasterKeyring => {
+  const keyring = new MasterKeyring(path, component);
   if (path === undefined) return keyring;
   if (keyring.state === 'absent') tell.bare('Could not find keyring file.');
   else if (keyring.state === 'empty') tell.bare('Keyring file is empty.');
