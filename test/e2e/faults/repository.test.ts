@@ -78,7 +78,7 @@ describe('an S3 that answers 503', () => {
 });
 
 it('an S3 that is slow only makes a backup slow', async () => {
-  const bytesPerSecond = 300_000;
+  const bytesPerSecond = 600_000;
   lab.controlPlane.s3.faults.set([
     { operations: ['UploadPart'], key, caller: lab.host.role, fault: { kind: 'throttle', bytesPerSecond } },
   ]);
