@@ -26,6 +26,8 @@ export interface LocalHost {
   readonly cluster: string;
   /** What the SSM agent writes, and the agent below `agent`, goes here. */
   readonly directory: string;
+  /** What the SSM agent, and so the agent, finds in its environment; nothing by default. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export interface LocalControlPlaneOptions {
@@ -125,7 +127,7 @@ export const startControlPlane = async (options: LocalControlPlaneOptions): Prom
         instanceId: host.instance,
         roleArn: host.role,
         directory: host.directory,
-        environment: {},
+        environment: host.environment ?? {},
         online: true,
       });
       await installAgent(new SSMClient(settings), address.documents.installAgent, host);

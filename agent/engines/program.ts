@@ -15,7 +15,11 @@ export const readVersion = (program: string, pattern: RegExp): Promise<EngineVer
   new Promise((resolve, reject) => {
     const child = spawn(program, ['--version'], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH ?? '', LC_ALL: 'C' },
+      env: {
+        PATH: process.env.PATH ?? '',
+        LC_ALL: 'C',
+        ...(process.env.LD_LIBRARY_PATH === undefined ? {} : { LD_LIBRARY_PATH: process.env.LD_LIBRARY_PATH }),
+      },
     });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {

@@ -7,25 +7,30 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { type Connection, createConnection } from 'mysql2/promise';
+import { type HostPaths, mariadbPrograms, type ServerPrograms } from './server-programs.ts';
 
 const run = promisify(execFile);
 
+const quoted = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`;
+
 /** What stands in for systemd on this host: starts and stops the server, independent of who called. */
-const controlScript = (directory: string, socket: string): string => `#!/bin/sh
+const controlScript = (programs: ServerPrograms, directory: string, socket: string): string => `#!/bin/sh
 # Starts or stops the server of this host, and waits until it has.
 set -eu
-pid_file='${directory}/mariadbd.pid'
-# One that has ended may wait a while to be reaped.
+pid_file='${directory}/server.pid'
+${Object.entries(programs.environment ?? {})
+  .map(([name, value]) => `export ${name}=${quoted(value)}\n`)
+  .join('')}# One that has ended may wait a while to be reaped.
 running() { grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"; }
 alive() { [ -s "$pid_file" ] && running "$(cat "$pid_file")"; }
 case "$1" in
   start)
     alive && exit 0
     rm -f "$pid_file"
-    setsid mariadbd --defaults-file='${directory}/my.cnf' </dev/null >>'${directory}/error.log' 2>&1 &
+    setsid ${quoted(programs.server)} --defaults-file='${directory}/my.cnf' </dev/null >>'${directory}/error.log' 2>&1 &
     server=$!
     tries=600
-    until mariadb --no-defaults --socket='${socket}' --user=root -e 'DO 0' >/dev/null 2>&1; do
+    until ${programs.ping.map(quoted).join(' ')} --socket='${socket}' --user=root >/dev/null 2>&1; do
       tries=$((tries - 1))
       if [ "$tries" -eq 0 ] || { ! running "$server" && ! alive; }; then
         tail -n 20 '${directory}/error.log' >&2
@@ -44,8 +49,9 @@ case "$1" in
 esac
 `;
 
-/** A database host in one directory: a real server with its configuration, and a backup user of Redoubt's. */
-export class DatabaseHost {
+/** A database host in one directory: a server with its configuration, and a backup user of Redoubt's. */
+export class DatabaseHost implements HostPaths {
+  readonly #programs: ServerPrograms;
   readonly directory: string;
   readonly dataDirectory: string;
   readonly socket: string;
@@ -54,12 +60,15 @@ export class DatabaseHost {
   readonly control: string;
   /** A short path, for sockets. */
   readonly socketDirectory: string;
-  /** The user of the operating system that the server runs as. */
+  readonly temporary: string;
   readonly owner = userInfo().username;
 
-  private constructor(directory: string) {
+  private constructor(directory: string, programs: ServerPrograms) {
+    this.#programs = programs;
     this.directory = directory;
     this.dataDirectory = join(directory, 'data');
+    // Of its own: what a killed server left in a shared one is in the way of the next with its process id.
+    this.temporary = join(directory, 'tmp');
     // A socket's path has at most 107 bytes; a clone may lie deep.
     this.socketDirectory = mkdtempSync(join(tmpdir(), 'redoubt-'));
     this.socket = join(this.socketDirectory, 'mysql.sock');
@@ -70,9 +79,9 @@ export class DatabaseHost {
   }
 
   /** Makes the host and starts its server, empty but for the backup user. */
-  static async create(directory: string): Promise<DatabaseHost> {
+  static async create(directory: string, programs: ServerPrograms = mariadbPrograms): Promise<DatabaseHost> {
     mkdirSync(directory, { recursive: true });
-    const host = new DatabaseHost(directory);
+    const host = new DatabaseHost(directory, programs);
     try {
       await host.#setUp();
       return host;
@@ -83,37 +92,25 @@ export class DatabaseHost {
   }
 
   async #setUp(): Promise<void> {
-    // Of its own: what a killed server left in a shared one is in the way of the next with its process id.
-    const temporary = join(this.directory, 'tmp');
-    mkdirSync(temporary, { recursive: true });
+    mkdirSync(this.temporary, { recursive: true });
     writeFileSync(
       join(this.directory, 'my.cnf'),
       [
-        '[mariadbd]',
+        '[mysqld]',
         `user=${this.owner}`,
         `datadir=${this.dataDirectory}`,
-        `tmpdir=${temporary}`,
+        `tmpdir=${this.temporary}`,
         `socket=${this.socket}`,
-        `pid-file=${join(this.directory, 'mariadbd.pid')}`,
+        `pid-file=${join(this.directory, 'server.pid')}`,
         'skip-networking',
         'skip-name-resolve',
         'server-id=1',
-        `log-bin=${join(this.directory, 'binlog')}`,
-        'innodb-buffer-pool-size=384M',
-        'innodb-log-file-size=96M',
+        ...this.#programs.options(this),
         '',
       ].join('\n'),
     );
-    writeFileSync(this.control, controlScript(this.directory, this.socket), { mode: 0o755 });
-    await run('mariadb-install-db', [
-      '--no-defaults',
-      `--user=${this.owner}`,
-      `--datadir=${this.dataDirectory}`,
-      `--tmpdir=${temporary}`,
-      '--auth-root-authentication-method=normal',
-      '--skip-test-db',
-      '--innodb-log-file-size=96M',
-    ]);
+    writeFileSync(this.control, controlScript(this.#programs, this.directory, this.socket), { mode: 0o755 });
+    await this.#programs.initialize(this);
     await this.start();
     await this.#createBackupUser();
   }
@@ -129,7 +126,7 @@ export class DatabaseHost {
   /** The server's process, where it runs. */
   get pid(): number | undefined {
     try {
-      const pid = Number(readFileSync(join(this.directory, 'mariadbd.pid'), 'utf8'));
+      const pid = Number(readFileSync(join(this.directory, 'server.pid'), 'utf8'));
       // The number may be somebody else's by now.
       return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(this.directory) ? pid : undefined;
     } catch {
@@ -149,8 +146,14 @@ export class DatabaseHost {
     if (pid !== undefined) process.kill(pid, 'SIGKILL');
   };
 
+  get keyring(): string | undefined {
+    return this.#programs.keyring?.(this);
+  }
+
+  /** As a lost disk does. */
   async destroyData(): Promise<void> {
     await rm(this.dataDirectory, { recursive: true });
+    if (this.keyring !== undefined) await rm(this.keyring);
   }
 
   connect(): Promise<Connection> {
@@ -164,15 +167,13 @@ export class DatabaseHost {
     rmSync(this.socketDirectory, { recursive: true, force: true });
   }
 
-  /** With the privileges that docs/runbook.md names, and no more. */
   async #createBackupUser(): Promise<void> {
     const password = randomBytes(18).toString('base64url');
     writeFileSync(this.optionFile, `[client]\nuser=redoubt\npassword=${password}\n`, { mode: 0o600 });
     const connection = await this.connect();
     try {
       await connection.query("CREATE USER 'redoubt'@'localhost' IDENTIFIED BY ?", [password]);
-      await connection.query("GRANT RELOAD, PROCESS, BINLOG MONITOR, BINLOG ADMIN ON *.* TO 'redoubt'@'localhost'");
-      await connection.query("GRANT CREATE, SELECT, INSERT, DELETE ON redoubt.* TO 'redoubt'@'localhost'");
+      for (const grant of this.#programs.grants) await connection.query(grant);
     } finally {
       await connection.end();
     }

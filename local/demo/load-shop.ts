@@ -176,9 +176,15 @@ export const loadShop = async (
   await connection.query('SET SESSION sql_log_bin = 1, unique_checks = 1, foreign_key_checks = 1');
 };
 
-/** The number of a writer's range of customers, accounts and products at `scale`. */
-export const shopSize = (scale: number) => {
+/** How many of each a writer may choose from. */
+export interface ShopSize {
+  readonly customers: number;
+  readonly products: number;
+  readonly accounts: number;
+}
+
+/** Of the shop that `loadShop` makes at `scale`. */
+export const shopSize = (scale: number): ShopSize => {
   const count = scaled(scale);
   return { customers: count(rows.customers), products: count(rows.products), accounts: rows.accounts };
 };
-export type ShopSize = ReturnType<typeof shopSize>;

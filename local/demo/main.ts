@@ -3,6 +3,7 @@ import { formatBytes } from '#cli/show/format-bytes.ts';
 import { formatDuration } from '#cli/show/format-duration.ts';
 import { processTerminal } from '#cli/terminal.ts';
 import { holdAlone } from './hold-alone.ts';
+import { mariadbShop } from './mariadb-shop.ts';
 import { type Outcome, Scenario } from './scenario.ts';
 import { showOn } from './show.ts';
 
@@ -28,7 +29,7 @@ const summarize = ({ backups, restores, transactions, places }: Outcome): void =
   for (const [what, place] of Object.entries(places)) show.line(`${what}: ${relative(process.cwd(), place)}`);
 };
 
-const scenario = new Scenario({ stateDirectory, scale: 1, show });
+const scenario = new Scenario({ stateDirectory, database: mariadbShop(1), show });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.once(signal, () => {
     interrupted = true;

@@ -1,5 +1,5 @@
 import { rm, writeFile } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GetAutomationExecutionCommand, SSMClient, StartAutomationExecutionCommand } from '@aws-sdk/client-ssm';
 import { type Connection, createConnection } from 'mysql2/promise';
@@ -10,9 +10,8 @@ import { watchRun } from '#cli/watch-run.ts';
 import type { CatalogAnswer } from '#core/catalog-queries.ts';
 import { clusterIdSchema, type RunId } from '#core/ids.ts';
 import { agentDirectoryOf, type LocalControlPlane, type LocalHost, startControlPlane } from '../control-plane.ts';
-import { startMariadb } from '../mariadb/start-mariadb.ts';
 import { DatabaseHost } from './database-host.ts';
-import { loadShop, shopSize } from './load-shop.ts';
+import type { DemoDatabase } from './demo-database.ts';
 import { type Comparison, compareShop, observeShop, type ShopTruth, writeCanary } from './shop-truth.ts';
 import { ShopWriter } from './shop-writer.ts';
 import type { Show } from './show.ts';
@@ -20,8 +19,7 @@ import type { Show } from './show.ts';
 export interface ScenarioOptions {
   /** Everything is made below it; what an earlier run left there is removed first. */
   readonly stateDirectory: string;
-  /** 1 is a few hundred MB. */
-  readonly scale: number;
+  readonly database: DemoDatabase;
   readonly show: Show;
 }
 
@@ -96,13 +94,13 @@ export class Scenario {
 
   async #run(): Promise<Outcome> {
     const show = this.#show;
-    const { stateDirectory, scale } = this.#options;
+    const { stateDirectory, database } = this.#options;
     await rm(stateDirectory, { recursive: true, force: true });
 
     show.chapter('A control plane and a database host, on this machine');
     const controlPlane = await this.#startControlPlane();
     const server = await this.#startServer();
-    const writer = new ShopWriter(server.socket, shopSize(scale));
+    const writer = new ShopWriter(server.socket, database.size);
     this.#stack.defer(() => writer.stop());
     await writer.start();
     show.line('a writer keeps the server busy from now on');
@@ -114,10 +112,7 @@ export class Scenario {
     await this.#backUp(server, '--full --reason demo');
 
     show.chapter('Increments, while the shop goes on');
-    await this.#change(server, 'a new table, shop.reviews', [
-      'CREATE TABLE shop.reviews (id INT PRIMARY KEY, product INT UNSIGNED NOT NULL, stars TINYINT NOT NULL, words TEXT)',
-      `INSERT INTO shop.reviews SELECT seq, seq, 1 + seq % 5, REPEAT(MD5(seq), 4) FROM seq_1_to_${Math.round(20_000 * scale)}`,
-    ]);
+    await this.#change(server, 'a new table, shop.reviews', database.newTable);
     await this.#backUp(server);
     await show.during('restart the server', async () => {
       await server.stop();
@@ -129,14 +124,12 @@ export class Scenario {
     await this.#backUp(server);
 
     show.chapter('A backup that nobody starts by hand');
-    await this.#change(server, 'a table dropped, another one altered', [
-      'DROP TABLE archive.old_prices',
-      'ALTER TABLE archive.documents ADD COLUMN seen_at DATETIME NULL',
-    ]);
+    await this.#change(server, 'a table dropped, another one altered', database.dropAndAlter);
     const scheduledRun = await this.#scheduledBackUp(server, api);
 
     show.chapter('The disaster');
-    await show.during('kill -9 the server, rm -r its data directory', async () => {
+    const lost = server.keyring === undefined ? 'data directory' : 'data directory and its keyring';
+    await show.during(`kill -9 the server, rm -r its ${lost}`, async () => {
       await server.kill();
       await writer.stop();
       await server.destroyData();
@@ -177,7 +170,8 @@ export class Scenario {
   }
 
   get #host(): LocalHost {
-    return { instance, role, cluster, directory: join(this.#hostDirectory, 'ssm') };
+    const { environment = {} } = this.#options.database.programs;
+    return { instance, role, cluster, directory: join(this.#hostDirectory, 'ssm'), environment };
   }
 
   #startControlPlane(): Promise<LocalControlPlane> {
@@ -195,12 +189,13 @@ export class Scenario {
   }
 
   #startServer(): Promise<DatabaseHost> {
-    const { scale } = this.#options;
-    return this.#show.during('start mariadbd and fill three schemas', async (progress) => {
-      const server = await DatabaseHost.create(this.#hostDirectory);
+    const { database } = this.#options;
+    const program = basename(database.programs.server);
+    return this.#show.during(`start ${program} and fill three schemas`, async (progress) => {
+      const server = await DatabaseHost.create(this.#hostDirectory, database.programs);
       this.#stack.defer(() => server.close());
       const connection = await server.connect();
-      await loadShop(connection, scale, (fraction) => progress(`${Math.round(fraction * 100)} %`));
+      await database.load(connection, (fraction) => progress(`${Math.round(fraction * 100)} %`));
       await connection.end();
       return server;
     });
@@ -211,7 +206,7 @@ export class Scenario {
     const file = join(this.#options.stateDirectory, 'shop.yaml');
     const text = stringify({
       cluster,
-      engine: 'mariadb-backup',
+      ...this.#options.database.clusterFile(server),
       server: {
         socket: server.socket,
         dataDirectory: server.dataDirectory,
@@ -368,10 +363,7 @@ export class Scenario {
         await sleep(200);
       }
     });
-    await using second = await startMariadb({
-      directory: join(server.socketDirectory, 'second'),
-      dataDirectory: directory,
-    });
+    await using second = await this.#options.database.startSecond(server, directory);
     show.line(`a second server runs on ${directory}`);
     const connection = await createConnection({ socketPath: second.socket, user: 'root' });
     const restored = await this.#compare(`increment ${index}`, seconds, connection, index);

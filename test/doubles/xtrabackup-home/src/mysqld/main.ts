@@ -5,6 +5,7 @@ import { parseArgument, readOptionFile } from '../option-file.ts';
 import { serveSession } from '../wire/server-session.ts';
 import { serverLog } from './log.ts';
 import { Server } from './server.ts';
+import { serverVersion } from './server-version.ts';
 import { Session } from './session.ts';
 
 const GROUPS = ['mysqld', 'server', 'mysqld-5.7', 'mysqld-8.0', 'mysqld-8.4'];
@@ -23,6 +24,10 @@ const parseOptions = (args: readonly string[]): Map<string, string> => {
 };
 
 const options = parseOptions(process.argv.slice(2));
+if (options.has('version')) {
+  process.stdout.write(`mysqld  Ver ${serverVersion().version} for Linux on x86_64 (Source distribution)\n`);
+  process.exit(0);
+}
 const log = serverLog(options.get('log-error'));
 
 if (options.has('initialize-insecure') || options.has('initialize')) {

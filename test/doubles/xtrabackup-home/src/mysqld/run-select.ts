@@ -130,9 +130,14 @@ export const runSelect = (select: Select, context: QueryContext): Relation => {
     }
     rows = [...groups.values()].map(({ row, members }) => ({ row, scope: scopeOf(row, members) }));
   }
+  // `ORDER BY 1`: a number names a column of the result.
+  const ordered = (expr: Expr): Expr => {
+    const item = expr.kind === 'value' && typeof expr.value === 'number' ? select.items[expr.value - 1] : undefined;
+    return item === undefined || item.expr === 'star' ? expr : item.expr;
+  };
   if (select.order.length > 0)
     rows = rows
-      .map((entry) => ({ entry, keys: select.order.map(({ expr }) => evaluate(expr, entry.scope)) }))
+      .map((entry) => ({ entry, keys: select.order.map(({ expr }) => evaluate(ordered(expr), entry.scope)) }))
       .sort((a, b) => {
         for (const [place, { down }] of select.order.entries()) {
           const order = compare(a.keys[place] ?? null, b.keys[place] ?? null);

@@ -60,6 +60,8 @@ export class Session implements SessionHandler, RunningQuery {
   since = Date.now();
   #lastInsertId = 0;
   #killed: (() => void) | undefined;
+  /** What an open transaction is to change: it is all made at its commit. */
+  #pending: { readonly sql: string; readonly statement: Statement }[] | undefined;
 
   constructor(server: Server, id: number, close: () => void) {
     this.#server = server;
@@ -116,7 +118,19 @@ export class Session implements SessionHandler, RunningQuery {
 
   async #administer(sql: string): Promise<Result | undefined> {
     const server = this.#server;
-    if (/^(BEGIN|START TRANSACTION|COMMIT|ROLLBACK)\b/i.test(sql)) return DONE;
+    if (/^(BEGIN|START\s+TRANSACTION)\b/i.test(sql)) {
+      await this.#commit();
+      this.#pending = [];
+      return DONE;
+    }
+    if (/^COMMIT\b/i.test(sql)) {
+      await this.#commit();
+      return DONE;
+    }
+    if (/^ROLLBACK\b/i.test(sql)) {
+      this.#pending = undefined;
+      return DONE;
+    }
     if (/^SET\b/i.test(sql)) return this.#set(sql.slice(3).trim());
     if (/^USE\s/i.test(sql)) {
       this.useDatabase(unquote(sql.slice(4).trim()));
@@ -161,6 +175,8 @@ export class Session implements SessionHandler, RunningQuery {
     }
     if (/^CHECKSUM\s+TABLE/i.test(sql))
       return this.#checksum(sql.replace(/^CHECKSUM\s+TABLES?\s+/i, '').replace(/\s+EXTENDED$/i, ''));
+    const checked = /^CHECK\s+TABLE\s+(\S+)$/i.exec(sql);
+    if (checked) return this.#check(checked[1] ?? '');
     if (/^(CREATE|ALTER)\s+USER/i.test(sql)) return this.#user(sql);
     if (/^DROP\s+USER/i.test(sql)) {
       server.accounts.drop(accountName(sql.replace(/^DROP\s+USER\s+(IF\s+EXISTS\s+)?/i, '')).user);
@@ -201,12 +217,28 @@ export class Session implements SessionHandler, RunningQuery {
     return DONE;
   }
 
+  #named(text: string): readonly [database: string, table: string] {
+    const [first = '', second] = text.trim().split('.').map(unquote);
+    return second === undefined ? [this.#currentDatabase(), first] : [first, second];
+  }
+
+  /** Reads every row. */
+  #check(name: string): Result {
+    const [database, table] = this.#named(name);
+    let text: readonly [type: string, text: string] = ['status', 'OK'];
+    try {
+      this.#server.database.table(database, table).checksum();
+    } catch (error) {
+      text = ['Error', (error as Error).message];
+    }
+    return rowsOf(['Table', 'Op', 'Msg_type', 'Msg_text'], [[`${database}.${table}`, 'check', ...text]]);
+  }
+
   #checksum(list: string): Result {
     return rowsOf(
       ['Table', 'Checksum'],
       list.split(',').map((text) => {
-        const [first = '', second] = text.trim().split('.').map(unquote);
-        const [database, table] = second === undefined ? [this.#currentDatabase(), first] : [first, second];
+        const [database, table] = this.#named(text);
         try {
           return [`${database}.${table}`, this.#server.database.table(database, table).checksum()];
         } catch {
@@ -310,8 +342,7 @@ export class Session implements SessionHandler, RunningQuery {
     }
     const create = /^CREATE\s+TABLE\s+(\S+)/i.exec(text);
     if (create) {
-      const [first = '', second] = (create[1] ?? '').split('.').map(unquote);
-      const [database, table] = second === undefined ? [this.#currentDatabase(), first] : [first, second];
+      const [database, table] = this.#named(create[1] ?? '');
       return rowsOf(
         ['Table', 'Create Table'],
         [[table, createStatement(table, server.database.definition(database, table))]],
@@ -369,7 +400,10 @@ export class Session implements SessionHandler, RunningQuery {
         };
       });
     if (statement.kind === 'select') return asResult(runSelect(statement.select, this.#context()));
-    await this.#server.waitUntilWritable(this.id);
+    const changesRows = WRITES.has(statement.kind);
+    // A definition ends the transaction before it.
+    if (!changesRows) await this.#commit();
+    if (!this.#pending) await this.#server.waitUntilWritable(this.id);
     if (
       this.#server.variables.get('read_only') === 'ON' &&
       !this.#may(['SUPER', 'READ_ONLY ADMIN', 'CONNECTION_ADMIN'])
@@ -380,9 +414,29 @@ export class Session implements SessionHandler, RunningQuery {
         'The MySQL server is running with the --read-only option so it cannot execute this statement',
       );
     this.#checkPrivileges(statement);
-    const result = WRITES.has(statement.kind) ? this.#change(statement) : this.#define(statement);
-    this.#server.noteChange(sql, Number(this.#variables.get('sql_log_bin') ?? 1) !== 0);
+    if (this.#pending && changesRows) {
+      this.#pending.push({ sql, statement });
+      return DONE;
+    }
+    const result = changesRows ? this.#change(statement) : this.#define(statement);
+    this.#noteChange(sql);
     return result;
+  }
+
+  #noteChange(sql: string): void {
+    this.#server.noteChange(sql, Number(this.#variables.get('sql_log_bin') ?? 1) !== 0);
+  }
+
+  /** Nobody else gets a turn between the first change of a transaction and its last: no backup sees a part of one. */
+  async #commit(): Promise<void> {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    if (!pending || pending.length === 0) return;
+    await this.#server.waitUntilWritable(this.id);
+    for (const { sql, statement } of pending) {
+      this.#change(statement);
+      this.#noteChange(sql);
+    }
   }
 
   #change(statement: Statement): Result {

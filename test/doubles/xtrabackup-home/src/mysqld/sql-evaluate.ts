@@ -99,7 +99,11 @@ const FUNCTIONS: Readonly<Record<string, (...args: readonly Value[]) => Value>> 
   UUID: () => randomUUID(),
   IFNULL: (one, other) => one ?? other ?? null,
   COALESCE: (...args) => args.find((arg) => arg !== null) ?? null,
-  NOW: () => new Date().toISOString().slice(0, 19).replace('T', ' '),
+  NOW: (digits) => {
+    const text = new Date().toISOString().replace('T', ' ').replace('Z', '000');
+    return digits ? text.slice(0, 20 + number(digits)) : text.slice(0, 19);
+  },
+  CURDATE: () => new Date().toISOString().slice(0, 10),
   UNIX_TIMESTAMP: () => Math.floor(Date.now() / 1000),
   CAST: (value) => value ?? null,
 };
@@ -111,7 +115,10 @@ const aggregate = (expr: Extract<Expr, { kind: 'call' }>, rows: readonly Scope[]
     case 'COUNT':
       return values.length;
     case 'SUM':
-      return values.length === 0 ? null : values.reduce<number>((sum, value) => sum + number(value), 0);
+      // Decimals add up exactly; what is held as a float is not let drift.
+      return values.length === 0
+        ? null
+        : Number(values.reduce<number>((sum, value) => sum + number(value), 0).toFixed(6));
     case 'AVG':
       return values.length === 0 ? null : values.reduce<number>((sum, value) => sum + number(value), 0) / values.length;
     case 'GROUP_CONCAT':

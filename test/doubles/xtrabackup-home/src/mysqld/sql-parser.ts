@@ -650,7 +650,10 @@ class Parser {
         return { ...base, addIndex: true };
       }
       this.#word('COLUMN');
-      return { ...base, addColumn: this.#column().column };
+      const addColumn = this.#column().column;
+      // Where the change is made (ALGORITHM, LOCK) makes no difference to its outcome.
+      if (this.#sign(',')) this.#options();
+      return { ...base, addColumn };
     }
     return { ...base, options: this.#options() };
   }

@@ -32,6 +32,8 @@ const convert = (column: ColumnDefinition, value: Value, row: number): Value => 
         'HY000',
         `Incorrect integer value: '${value}' for column '${column.name}' at row ${row}`,
       );
+    const scale = /^(?:decimal|numeric)\(\d+,(\d+)\)/.exec(column.type)?.[1];
+    if (scale !== undefined) return Number(converted.toFixed(Number(scale)));
     return isInteger(column.type) ? Math.round(converted) : converted;
   }
   const text = String(value);
