@@ -2,13 +2,18 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 
 /** The part of vitest's JSON report that is counted. */
 interface Report {
   readonly testResults: readonly {
+    readonly name: string;
     readonly status: 'passed' | 'failed';
-    readonly assertionResults: readonly { readonly status: string }[];
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly title: string;
+      readonly ancestorTitles: readonly string[];
+    }[];
   }[];
 }
 
@@ -29,6 +34,22 @@ const count = ({ testResults }: Report): Count => {
   return { passed, failed, skipped: tests.length - passed - failed };
 };
 
+/** A line for everything that was skipped: a group whose title gives the reason counts as one. */
+const skippedLines = ({ testResults }: Report): readonly string[] => {
+  const names = testResults.flatMap(({ name, assertionResults }) =>
+    assertionResults
+      .filter(({ status }) => status !== 'passed' && status !== 'failed')
+      .map(({ title, ancestorTitles }) => {
+        const titles = [...ancestorTitles.filter((one) => one !== ''), title];
+        const reason = titles.findIndex((one) => one.includes('(skipped: '));
+        return [relative(process.cwd(), name), ...titles.slice(0, reason < 0 ? undefined : reason + 1)].join(' ▸ ');
+      }),
+  );
+  return [...Map.groupBy(names, (name) => name)].map(
+    ([name, all]) => `skipped: ${name}${all.length > 1 ? `, ${all.length} tests` : ''}`,
+  );
+};
+
 const directory = await mkdtemp(join(tmpdir(), 'redoubt-tests-'));
 const reportFile = join(directory, 'report.json');
 const vitest = spawn(
@@ -41,7 +62,9 @@ const [exit] = (await once(vitest, 'exit')) as [number | null];
 
 let counted: Count = { passed: 0, failed: 0, skipped: 0 };
 try {
-  counted = count(JSON.parse(await readFile(reportFile, 'utf8')) as Report);
+  const report = JSON.parse(await readFile(reportFile, 'utf8')) as Report;
+  counted = count(report);
+  for (const line of skippedLines(report)) console.log(line);
 } catch {
   // No report: vitest did not come as far as to write one, and its exit code says so.
 }

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describeWhere } from './describe-where.ts';
 import { keepKeys } from './keyring-file.ts';
 import { filesIn, KEY, Lab, metadataIn } from './lab.ts';
 import { runProgram, whileStopped } from './run-program.ts';
@@ -159,7 +160,7 @@ describe('silent at a backup: exit 0 and "completed OK!", but', () => {
     expect(ran.log).not.toContain(NO_KEY);
   });
 
-  describe.skipIf(process.getuid?.() !== 0)('as another user', () => {
+  describeWhere(process.getuid?.() === 0 ? undefined : 'only root may become one', 'as another user', () => {
     const other = { uid: 65_534, gid: 0 };
 
     it.each([

@@ -1,7 +1,8 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { describeWhere } from './describe-where.ts';
 import { Lab, metadataIn } from './lab.ts';
 import { runProgram } from './run-program.ts';
 
@@ -15,7 +16,7 @@ const mayMount = ((): boolean => {
   return true;
 })();
 
-describe.skipIf(!mayMount)('a disk that is full', () => {
+describeWhere(mayMount ? undefined : 'this user may mount nothing', 'a disk that is full', () => {
   let lab: Lab;
   let full: string;
   const mounts: string[] = [];

@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { compareBuilds } from '#agent/engines/compare-versions.ts';
 
 const STAND_IN = join(import.meta.dirname, '../../doubles/xtrabackup-home');
 
@@ -23,3 +25,23 @@ export const versionOf = (program: 'xtrabackup' | 'mysqld'): string => {
   if (version === undefined) throw new Error(`${programPath(program)} --version says: ${said}`);
   return version;
 };
+
+const seriesOf = (version: string): string => version.split('.').slice(0, 2).join('.');
+
+/**
+ * Why tests of XtraBackup `version` cannot run; `undefined` where they can: on the stand-in, which models it, and on an installation of
+ * that series that is as new.
+ */
+export const whyNotVersion = (version: string): string | undefined => {
+  if (isStandIn) return undefined;
+  const installed = versionOf('xtrabackup');
+  return seriesOf(installed) === seriesOf(version) && compareBuilds(installed, version) >= 0
+    ? undefined
+    : `XtraBackup ${installed} is installed, not ${version}`;
+};
+
+/** A server reads components from its data directory only where the file beside its program says so. */
+export const whyNotComponent = (): string | undefined =>
+  isStandIn || existsSync(join(engineHome, 'bin', 'mysqld.my'))
+    ? undefined
+    : 'the installation has no bin/mysqld.my with {"read_local_manifest": true}';

@@ -1,14 +1,15 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { isStandIn } from './engine-home.ts';
+import { describeWhere } from './describe-where.ts';
+import { isStandIn, whyNotComponent, whyNotVersion } from './engine-home.ts';
 import { filesIn, Lab, metadataIn } from './lab.ts';
 
-// What later versions do otherwise, as their sources and documentation say: only the stand-in can be asked for another version.
+// What later versions do otherwise, as their sources and documentation say: of the stand-in, or of an installation of that version.
 
 const PASSPHRASE = 'Zm9vYmFyYmF6cXV4cXV1eGNvcmdlZ3JhdWx0Z2FycGx';
 
-describe.skipIf(!isStandIn)('2.4.29', () => {
+describeWhere(whyNotVersion('2.4.29'), '2.4.29', () => {
   let lab: Lab;
   let full: string;
 
@@ -161,148 +162,151 @@ describe.skipIf(!isStandIn)('2.4.29', () => {
   });
 });
 
-describe.skipIf(!isStandIn).each(['8.0.35', '8.4.0', '9.7.1'])('%s', (version) => {
-  let lab: Lab;
-  let full: string;
-  let checksums: string;
+for (const version of ['8.0.35', '8.4.0', '9.7.1'])
+  describeWhere(whyNotVersion(version) ?? whyNotComponent(), version, () => {
+    let lab: Lab;
+    let full: string;
+    let checksums: string;
 
-  beforeAll(async () => {
-    lab = await Lab.create({ version, component: true });
-    full = await lab.taken();
-    checksums = await lab.server.checksums('app.enc', 'app.plain');
+    beforeAll(async () => {
+      lab = await Lab.create({ version, component: true });
+      full = await lab.taken();
+      checksums = await lab.server.checksums('app.enc', 'app.plain');
+    });
+
+    afterAll(async () => {
+      await lab.close();
+    });
+
+    it('says everything in the form of the server log', async () => {
+      const { log } = await lab.backup(lab.fresh('x'));
+      expect(log.trimEnd().split('\n').at(-1)).toMatch(
+        /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d 0 \[Note\] \[MY-011825\] \[Xtrabackup\] completed OK!$/,
+      );
+    });
+
+    it('needs no option for the keyring: the server tells, and its configuration is in the backup', async () => {
+      const configuration = readFileSync(join(full, 'component_keyring_file.cnf'), 'utf8');
+      expect(JSON.parse(configuration)).toEqual({ path: lab.keyring, read_only: false });
+      const copy = lab.copyOf(full);
+      expect((await lab.prepare(copy)).code).toBe(0);
+      expect(await lab.restored(copy, (server) => server.checksums('app.enc', 'app.plain'))).toBe(checksums);
+    });
+
+    it('refuses an option it does not know, after it has connected', async () => {
+      const { code, log } = await lab.backup(lab.fresh('x'), ['--no-such-option']);
+      expect(code).toBe(1);
+      expect(log).toContain('Using server version');
+      expect(log).toContain("unknown argument: '--no-such-option'");
+      expect((await lab.backup(lab.fresh('x'), ['--no-such-option', '--strict=OFF'])).code).toBe(0);
+    });
+
+    it('refuses to copy back what is not prepared', async () => {
+      const { code, log } = await lab.run('xtrabackup', [
+        '--no-defaults',
+        '--copy-back',
+        `--datadir=${lab.fresh('data')}`,
+        `--target-dir=${full}`,
+      ]);
+      expect(code).toBe(1);
+      expect(log).toContain('The target is not fully prepared. Please prepare it without option --apply-log-only');
+    });
+
+    it('fails to prepare where the keyring is gone', async () => {
+      const copy = lab.copyOf(full);
+      writeFileSync(
+        join(copy, 'component_keyring_file.cnf'),
+        JSON.stringify({ path: join(lab.root, 'nope'), read_only: false }),
+      );
+      const { code, log } = await lab.prepare(copy);
+      expect(code).toBe(1);
+      expect(log).toContain('failed to init keyring component');
+      writeFileSync(join(copy, 'component_keyring_file.cnf'), '{');
+      expect((await lab.prepare(copy)).log).toContain('Component configuration file is not a valid JSON.');
+    });
+
+    it('takes another configuration, if its name is right', async () => {
+      const copy = lab.copyOf(full);
+      rmSync(join(copy, 'component_keyring_file.cnf'));
+      const directory = lab.fresh('cnf');
+      mkdirSync(directory);
+      const path = join(directory, 'component_keyring_file.cnf');
+      writeFileSync(path, JSON.stringify({ path: lab.keyring, read_only: false }));
+      expect((await lab.prepare(copy, [`--component-keyring-config=${path}`])).code).toBe(0);
+      const { code, log } = await lab.prepare(lab.copyOf(full), [`--component-keyring-config=${lab.keyring}`]);
+      expect(code).toBe(1);
+      expect(log).toContain(`Unable to read ${lab.keyring} passed as --component-keyring-config parameter`);
+    });
+
+    it('cannot prepare without xtrabackup_info', async () => {
+      const copy = lab.copyOf(full);
+      rmSync(join(copy, 'xtrabackup_info'));
+      const { code, log } = await lab.prepare(copy);
+      expect(code).toBe(1);
+      expect(log).toContain("Failed to parse xtrabackup_info from './xtrabackup_info'");
+    });
+
+    it('compresses by zstd, and xbstream decrypts and decompresses in one go', async () => {
+      const stream = lab.fresh('stream');
+      const ran = await lab.backup(
+        lab.fresh('tmp'),
+        ['--stream=xbstream', '--compress', '--encrypt=AES256', `--encrypt-key-file=${lab.keyFile}`],
+        { into: stream },
+      );
+      expect(ran.code, ran.log).toBe(0);
+      const packed = lab.fresh('packed');
+      const open = lab.fresh('open');
+      for (const directory of [packed, open]) mkdirSync(directory);
+      await lab.run('xbstream', ['-x', '-C', packed], { from: stream });
+      expect(filesIn(packed)).toContain('app/enc.ibd.zst.xbcrypt');
+      const opened = await lab.run(
+        'xbstream',
+        ['-x', '-C', open, '--decrypt=AES256', `--encrypt-key-file=${lab.keyFile}`, '--decompress'],
+        { from: stream },
+      );
+      expect(opened.code, opened.log).toBe(0);
+      expect((await lab.prepare(open)).code).toBe(0);
+      expect(await lab.restored(open, (server) => server.checksums('app.enc', 'app.plain'))).toBe(checksums);
+    });
+
+    it('refuses an absolute path in a stream', async () => {
+      const name = Buffer.from('/tmp/redoubt-must-not-exist');
+      const head = Buffer.concat([Buffer.from('XBSTCK01\0E'), Buffer.alloc(4), name]);
+      head.writeUInt32LE(name.length, 10);
+      const into = lab.fresh('x');
+      mkdirSync(into);
+      const { code, log } = await lab.run('xbstream', ['-x', '-C', into], { from: head });
+      expect(code).toBe(1);
+      expect(log).toContain('absolute path not allowed: /tmp/redoubt-must-not-exist');
+    });
+
+    it('lists the tablespaces outside the data directory: none', () => {
+      expect(readFileSync(join(full, 'xtrabackup_tablespaces'), 'utf8')).toBe(
+        '{"version":2,"external_tablespaces":[]}',
+      );
+    });
+
+    it('restores an increment', async () => {
+      await lab.addRows('enc', 20);
+      const increment = await lab.taken([`--incremental-basedir=${full}`]);
+      const after = await lab.server.checksums('app.enc', 'app.plain');
+      const copy = lab.copyOf(full);
+      await lab.prepared(copy, [increment]);
+      expect(await lab.restored(copy, (server) => server.checksums('app.enc', 'app.plain'))).toBe(after);
+    });
+
+    it('shows which keyring it has only to who may see it', async () => {
+      await lab.server.query("CREATE USER 'poor'@'localhost' IDENTIFIED BY 'x'");
+      await lab.server.query(
+        "GRANT BACKUP_ADMIN, PROCESS, RELOAD, LOCK TABLES, REPLICATION CLIENT ON *.* TO 'poor'@'localhost'",
+      );
+      const { code, log } = await lab.backup(lab.fresh('x'), ['--user=poor', '--password=x']);
+      expect(code).toBe(1);
+      expect(log).toContain('keyring_component_status');
+    });
   });
 
-  afterAll(async () => {
-    await lab.close();
-  });
-
-  it('says everything in the form of the server log', async () => {
-    const { log } = await lab.backup(lab.fresh('x'));
-    expect(log.trimEnd().split('\n').at(-1)).toMatch(
-      /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d 0 \[Note\] \[MY-011825\] \[Xtrabackup\] completed OK!$/,
-    );
-  });
-
-  it('needs no option for the keyring: the server tells, and its configuration is in the backup', async () => {
-    const configuration = readFileSync(join(full, 'component_keyring_file.cnf'), 'utf8');
-    expect(JSON.parse(configuration)).toEqual({ path: lab.keyring, read_only: false });
-    const copy = lab.copyOf(full);
-    expect((await lab.prepare(copy)).code).toBe(0);
-    expect(await lab.restored(copy, (server) => server.checksums('app.enc', 'app.plain'))).toBe(checksums);
-  });
-
-  it('refuses an option it does not know, after it has connected', async () => {
-    const { code, log } = await lab.backup(lab.fresh('x'), ['--no-such-option']);
-    expect(code).toBe(1);
-    expect(log).toContain('Using server version');
-    expect(log).toContain("unknown argument: '--no-such-option'");
-    expect((await lab.backup(lab.fresh('x'), ['--no-such-option', '--strict=OFF'])).code).toBe(0);
-  });
-
-  it('refuses to copy back what is not prepared', async () => {
-    const { code, log } = await lab.run('xtrabackup', [
-      '--no-defaults',
-      '--copy-back',
-      `--datadir=${lab.fresh('data')}`,
-      `--target-dir=${full}`,
-    ]);
-    expect(code).toBe(1);
-    expect(log).toContain('The target is not fully prepared. Please prepare it without option --apply-log-only');
-  });
-
-  it('fails to prepare where the keyring is gone', async () => {
-    const copy = lab.copyOf(full);
-    writeFileSync(
-      join(copy, 'component_keyring_file.cnf'),
-      JSON.stringify({ path: join(lab.root, 'nope'), read_only: false }),
-    );
-    const { code, log } = await lab.prepare(copy);
-    expect(code).toBe(1);
-    expect(log).toContain('failed to init keyring component');
-    writeFileSync(join(copy, 'component_keyring_file.cnf'), '{');
-    expect((await lab.prepare(copy)).log).toContain('Component configuration file is not a valid JSON.');
-  });
-
-  it('takes another configuration, if its name is right', async () => {
-    const copy = lab.copyOf(full);
-    rmSync(join(copy, 'component_keyring_file.cnf'));
-    const directory = lab.fresh('cnf');
-    mkdirSync(directory);
-    const path = join(directory, 'component_keyring_file.cnf');
-    writeFileSync(path, JSON.stringify({ path: lab.keyring, read_only: false }));
-    expect((await lab.prepare(copy, [`--component-keyring-config=${path}`])).code).toBe(0);
-    const { code, log } = await lab.prepare(lab.copyOf(full), [`--component-keyring-config=${lab.keyring}`]);
-    expect(code).toBe(1);
-    expect(log).toContain(`Unable to read ${lab.keyring} passed as --component-keyring-config parameter`);
-  });
-
-  it('cannot prepare without xtrabackup_info', async () => {
-    const copy = lab.copyOf(full);
-    rmSync(join(copy, 'xtrabackup_info'));
-    const { code, log } = await lab.prepare(copy);
-    expect(code).toBe(1);
-    expect(log).toContain("Failed to parse xtrabackup_info from './xtrabackup_info'");
-  });
-
-  it('compresses by zstd, and xbstream decrypts and decompresses in one go', async () => {
-    const stream = lab.fresh('stream');
-    const ran = await lab.backup(
-      lab.fresh('tmp'),
-      ['--stream=xbstream', '--compress', '--encrypt=AES256', `--encrypt-key-file=${lab.keyFile}`],
-      { into: stream },
-    );
-    expect(ran.code, ran.log).toBe(0);
-    const packed = lab.fresh('packed');
-    const open = lab.fresh('open');
-    for (const directory of [packed, open]) mkdirSync(directory);
-    await lab.run('xbstream', ['-x', '-C', packed], { from: stream });
-    expect(filesIn(packed)).toContain('app/enc.ibd.zst.xbcrypt');
-    const opened = await lab.run(
-      'xbstream',
-      ['-x', '-C', open, '--decrypt=AES256', `--encrypt-key-file=${lab.keyFile}`, '--decompress'],
-      { from: stream },
-    );
-    expect(opened.code, opened.log).toBe(0);
-    expect((await lab.prepare(open)).code).toBe(0);
-    expect(await lab.restored(open, (server) => server.checksums('app.enc', 'app.plain'))).toBe(checksums);
-  });
-
-  it('refuses an absolute path in a stream', async () => {
-    const name = Buffer.from('/tmp/redoubt-must-not-exist');
-    const head = Buffer.concat([Buffer.from('XBSTCK01\0E'), Buffer.alloc(4), name]);
-    head.writeUInt32LE(name.length, 10);
-    const into = lab.fresh('x');
-    mkdirSync(into);
-    const { code, log } = await lab.run('xbstream', ['-x', '-C', into], { from: head });
-    expect(code).toBe(1);
-    expect(log).toContain('absolute path not allowed: /tmp/redoubt-must-not-exist');
-  });
-
-  it('lists the tablespaces outside the data directory: none', () => {
-    expect(readFileSync(join(full, 'xtrabackup_tablespaces'), 'utf8')).toBe('{"version":2,"external_tablespaces":[]}');
-  });
-
-  it('restores an increment', async () => {
-    await lab.addRows('enc', 20);
-    const increment = await lab.taken([`--incremental-basedir=${full}`]);
-    const after = await lab.server.checksums('app.enc', 'app.plain');
-    const copy = lab.copyOf(full);
-    await lab.prepared(copy, [increment]);
-    expect(await lab.restored(copy, (server) => server.checksums('app.enc', 'app.plain'))).toBe(after);
-  });
-
-  it('shows which keyring it has only to who may see it', async () => {
-    await lab.server.query("CREATE USER 'poor'@'localhost' IDENTIFIED BY 'x'");
-    await lab.server.query(
-      "GRANT BACKUP_ADMIN, PROCESS, RELOAD, LOCK TABLES, REPLICATION CLIENT ON *.* TO 'poor'@'localhost'",
-    );
-    const { code, log } = await lab.backup(lab.fresh('x'), ['--user=poor', '--password=x']);
-    expect(code).toBe(1);
-    expect(log).toContain('keyring_component_status');
-  });
-});
-
-describe.skipIf(!isStandIn)('8.0.35 with the keyring plugin', () => {
+describeWhere(whyNotVersion('8.0.35'), '8.0.35 with the keyring plugin', () => {
   it('takes --keyring-file-data, at the backup and at the prepare', async () => {
     const lab = await Lab.create({ version: '8.0.35' });
     try {
@@ -318,7 +322,7 @@ describe.skipIf(!isStandIn)('8.0.35 with the keyring plugin', () => {
   });
 });
 
-describe.skipIf(!isStandIn)('8.0.35 and a server of 5.7', () => {
+describeWhere(isStandIn ? undefined : 'an installation has one server', '8.0.35 and a server of 5.7', () => {
   it('do not go together', async () => {
     const lab = await Lab.create();
     try {
