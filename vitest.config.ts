@@ -15,8 +15,9 @@ export default defineConfig({
         test: {
           name: 'local',
           include: ['test/local/**/*.test.ts', 'test/contract/**/*.test.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 120_000,
+          // A real server and engine take seconds for what their stand-in does at once.
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
         },
       },
       {

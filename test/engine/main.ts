@@ -52,7 +52,7 @@ const tests = spawn(
     '--project=e2e',
     ...excluded.map((file) => `--exclude=${file}`),
     'test/contract/xtrabackup/',
-    '-xtrabackup.test.ts',
+    'xtrabackup.test.ts',
   ],
   { stdio: 'inherit' },
 );

@@ -3,9 +3,31 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:f
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Connection, createConnection, type RowDataPacket } from 'mysql2/promise';
-import { engineHome, programPath } from './engine-home.ts';
+import { engineHome, isStandIn, programPath } from './engine-home.ts';
 
 const READY_MS = 60_000;
+/** A server that has had nothing to do for a second writes its dirty pages. */
+const BUSY_MS = 100;
+/** One that has something to do goes on for so long at the rate of its last writes. */
+const SETTLE_MS = 8_000;
+
+type Query = (sql: string) => Promise<readonly Record<string, unknown>[]>;
+
+const lsnsOf = async (query: Query): Promise<{ readonly lsn: number; readonly checkpoint: number }> => {
+  const [row] = await query('SHOW ENGINE INNODB STATUS');
+  const number = (pattern: RegExp): number => Number(pattern.exec(String(row?.Status))?.[1]);
+  return { lsn: number(/Log sequence number\s+(\d+)/), checkpoint: number(/Last checkpoint at\s+(\d+)/) };
+};
+
+/** Waits until every change is in the data files and a checkpoint says so. */
+export const flushPages = async (query: Query): Promise<void> => {
+  await query('SET GLOBAL innodb_max_dirty_pages_pct = 0');
+  for (;;) {
+    const { lsn, checkpoint } = await lsnsOf(query);
+    if (lsn - checkpoint <= 9) break;
+    await sleep(50);
+  }
+};
 
 export interface ServerFiles {
   readonly dataDirectory: string;
@@ -27,6 +49,7 @@ export class LabServer {
   readonly #options: readonly string[];
   #process: ChildProcess | undefined;
   #connection: Connection | undefined;
+  #busy: (() => Promise<void>) | undefined;
 
   constructor(files: ServerFiles, options: readonly string[] = []) {
     this.files = files;
@@ -118,25 +141,57 @@ export class LabServer {
     return JSON.stringify(await this.query(`CHECKSUM TABLE ${tables.join(', ')}`));
   }
 
-  async lsns(): Promise<{ readonly lsn: number; readonly checkpoint: number }> {
-    const [row] = await this.query('SHOW ENGINE INNODB STATUS');
-    const number = (pattern: RegExp): number => Number(pattern.exec(String(row?.Status))?.[1]);
-    return { lsn: number(/Log sequence number (\d+)/), checkpoint: number(/Last checkpoint at\s+(\d+)/) };
+  lsns(): Promise<{ readonly lsn: number; readonly checkpoint: number }> {
+    return lsnsOf((sql) => this.query(sql));
   }
 
   /** Waits until every change is in the data files and a checkpoint says so. */
   async flush(): Promise<void> {
-    await this.query('SET GLOBAL innodb_max_dirty_pages_pct = 0');
-    for (;;) {
-      const { lsn, checkpoint } = await this.lsns();
-      if (lsn - checkpoint <= 9) break;
-      await sleep(50);
-    }
+    await this.#rest();
+    await flushPages((sql) => this.query(sql));
   }
 
   /** From now on changes stay in memory and in the redo log, for a while at least. */
   async stayDirty(): Promise<void> {
     await this.query('SET GLOBAL innodb_max_dirty_pages_pct = 99');
+    // A real one writes them all the same when it is idle, and for a while when it is not.
+    if (isStandIn || this.#busy) return;
+    await this.query('SET GLOBAL innodb_adaptive_flushing = OFF');
+    await this.query('SET GLOBAL innodb_flushing_avg_loops = 1');
+    await this.#keepBusy();
+    await sleep(SETTLE_MS);
+  }
+
+  /** Changes a row of its own all the time, outside of the binary log. */
+  async #keepBusy(): Promise<void> {
+    const connection = await this.connect();
+    for (const sql of [
+      'SET SESSION sql_log_bin = 0',
+      'CREATE DATABASE IF NOT EXISTS busy',
+      'CREATE TABLE IF NOT EXISTS busy.counter (id INT PRIMARY KEY, n INT NOT NULL)',
+      'REPLACE INTO busy.counter VALUES (1, 0)',
+    ])
+      await connection.query(sql);
+    let resting = false;
+    const work = async (): Promise<void> => {
+      while (!resting) {
+        await connection.query('UPDATE busy.counter SET n = n + 1');
+        await sleep(BUSY_MS);
+      }
+    };
+    // It ends with its server, too: that is no failure.
+    const working = work().catch(() => {});
+    this.#busy = async () => {
+      resting = true;
+      await working;
+      connection.destroy();
+    };
+  }
+
+  async #rest(): Promise<void> {
+    const rest = this.#busy;
+    this.#busy = undefined;
+    await rest?.();
   }
 
   async stop(): Promise<void> {
@@ -159,9 +214,11 @@ export class LabServer {
     this.#connection = undefined;
     this.#process = undefined;
     process.off('exit', this.#killNow);
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-    child.kill(signal);
-    await ended;
+    if (child && child.exitCode === null && child.signalCode === null) {
+      const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+      child.kill(signal);
+      await ended;
+    }
+    await this.#rest();
   }
 }
