@@ -146,6 +146,7 @@ export class DatabaseHost implements HostPaths {
     if (pid !== undefined) process.kill(pid, 'SIGKILL');
   };
 
+  /** The file with the keys of its encrypted tables, where it has one. */
   get keyring(): string | undefined {
     return this.#programs.keyring?.(this);
   }

@@ -3,10 +3,13 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, 
 import { join } from 'node:path';
 import { zstdDecompressSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { compareVersions } from '#agent/engines/compare-versions.ts';
 import { failureOf } from '#test/agent/keyring/chain-lab.ts';
 import { XtrabackupLab } from '#test/agent/keyring/xtrabackup-lab.ts';
+import { describeWhere } from '#test/contract/xtrabackup/describe-where.ts';
+import { versionOf, whyNotVersion } from '#test/contract/xtrabackup/engine-home.ts';
 
-// XtraBackup 2.4 with a MySQL that has encrypted tables: the stand-in, or the installation REDOUBT_XTRABACKUP_HOME names.
+// XtraBackup with a MySQL that has encrypted tables: the stand-in, or the installation REDOUBT_XTRABACKUP_HOME names.
 
 let lab: XtrabackupLab;
 
@@ -278,7 +281,7 @@ describe('the engine’s key', () => {
   });
 });
 
-describe('XtraBackup 2.4', () => {
+describeWhere(whyNotVersion('2.4.2'), 'XtraBackup 2.4', () => {
   it.each([
     [{ kind: 'file-key-management', path: '/k' }, /that is MariaDB’s: use mariadb-backup/],
     [{ kind: 'component-keyring-file', path: '/k', transition: 'none' }, /it knows keyring-file, keyring-vault/],
@@ -288,8 +291,12 @@ describe('XtraBackup 2.4', () => {
     expect(failure).toMatch(/^EncryptionUnsupported: /);
     expect(failure).toMatch(message);
   });
+});
 
-  it('says from which version on it knows transition keys', async () => {
+const knowsTransitionKeys = compareVersions(versionOf('xtrabackup'), '2.4.11') >= 0;
+
+describeWhere(knowsTransitionKeys ? 'this one does' : undefined, 'XtraBackup that knows no transition keys', () => {
+  it('says from which version on it does', async () => {
     lab.chain.newChain();
     const path = join(lab.directory, 'keyring/keyring');
     expect(
