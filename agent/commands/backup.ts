@@ -78,8 +78,10 @@ const HEADS_AT_A_TIME = 8;
  * 1. the canary, before the engine starts: so the backup holds its own canary, and the server holds it whether or not the
  *    backup comes off (a canary without a backup proves nothing and harms nothing);
  * 2. the segments, while the engine runs: objects under a prefix that nothing refers to;
- * 3. inventory and engine log, once every post-condition held;
- * 4. the manifest, once every object was seen in the repository as it was sent, and the workflow still waits. It is written
+ * 3. the canary again, with another time, once every post-condition held: that one the next increment must meet. A server that is
+ *    rolled back to a moment of the copy has the first one only, and could pass `to_lsn` a second time with another history;
+ * 4. inventory and engine log;
+ * 5. the manifest, once every object was seen in the repository as it was sent, and the workflow still waits. It is written
  *    with If-None-Match, and it alone makes a backup of all the rest.
  *
  * So a crash at any point leaves either a whole backup or objects that no one takes for one. Throws named errors; whatever
@@ -135,8 +137,8 @@ const takeBackup = async (
       context.openKey,
     );
     if (instruction.parent?.keyring !== undefined) checkSameKeys(instruction.parent.keyring, keyring, fingerprint);
-    const wanted = { backup: instruction.backup, writtenAt: context.now().toISOString() };
-    const canary = (await server.writeCanary(wanted, before)) === 'written' ? wanted : undefined;
+    const begun = context.now();
+    await server.writeCanary({ backup: instruction.backup, writtenAt: begun.toISOString() }, before);
     const copy = await copyServer(instruction, context, host, {
       version,
       server,
@@ -147,6 +149,9 @@ const takeBackup = async (
     });
     context.progress.phase('checking');
     const checked = await checkCopy(instruction, host.engine, server, before, copy);
+    const over = new Date(Math.max(context.now().getTime(), begun.getTime() + 1));
+    const wanted = { backup: instruction.backup, writtenAt: over.toISOString() };
+    const canary = (await server.writeCanary(wanted, checked.after)) === 'written' ? wanted : undefined;
     const done = { copy, checked, before, version, canary, startedAt, dataKey: dataKey.bytes, fingerprint };
     return await commit(instruction, context, host, done);
   } finally {

@@ -18,7 +18,7 @@ export interface AdoptDeps {
 /**
  * Brings the catalog up to the repository, which is the truth: records every committed backup at the next place of the open
  * chain, then those of newer chains, and removes what dead runs left at these places without a manifest. Only for who holds
- * the lease. A catalog that was lost is recreated by the same walk, chain by chain. Returns the head after it.
+ * the lease. So are uploads that nobody completes: they may be all that is left of a run, and no folder shows them. A catalog that was lost is recreated by the same walk, chain by chain. Returns the head after it.
  *
  * A run that lost its lease may still be writing at such a place. Nothing bad comes of it: its task has ended, so its next
  * heartbeat is refused and it stops; and should it commit before that, over objects that were removed here, then the look at
@@ -30,6 +30,8 @@ export const adoptManifests = async (
   lease: Lease,
 ): Promise<{ readonly head: ChainHead | undefined; readonly adopted: readonly BackupRecord[] }> => {
   const adopted: BackupRecord[] = [];
+  const uploads = await deps.repository.abortUploads(chainsPrefix(cluster));
+  if (uploads > 0) deps.log.info('leftovers-removed', { cluster, uploads });
   for (;;) {
     const head = await deps.chains.head(cluster);
     const record =

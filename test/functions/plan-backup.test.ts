@@ -249,6 +249,15 @@ describe('planning a backup', () => {
       expect(left.filter((key) => key.startsWith(backupPrefix(full.manifest)))).toHaveLength(5);
       expect(world.repository.uploads.size).toBe(0);
     });
+
+    it.each(['full', 'incremental'] as const)('ends the upload that is all a dead run left of its %s', async (kind) => {
+      await world.backUp('run-1');
+      const dead = await world.plan('run-2', { kind });
+      world.repository.uploads.add(`${backupPrefix(dead.decoded)}data.00000`);
+      world.executions.ended.add(executionOf('run-2'));
+      await world.plan('run-3');
+      expect(world.repository.uploads.size).toBe(0);
+    });
   });
 
   describe('after the host refused an increment', () => {

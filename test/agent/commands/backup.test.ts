@@ -162,6 +162,21 @@ describe('a full backup', () => {
     expect(surroundings.canaries.get(instruction().backup)?.writtenAt).toBe('2026-11-22T05:12:10.000Z');
   });
 
+  it('leaves it anew when the copy is over: a server rolled back to a moment of the copy has another', async () => {
+    const surroundings = lab();
+    const written: string[] = [];
+    const server: Lab['server'] = {
+      ...surroundings.server,
+      writeCanary: (canary, seen) => {
+        written.push(canary.writtenAt);
+        return surroundings.server.writeCanary(canary, seen);
+      },
+    };
+    await take({ in: { ...surroundings, server } });
+    expect(written).toEqual(['2026-11-22T05:12:10.000Z', '2026-11-22T05:12:10.001Z']);
+    expect(manifestOf(surroundings).canary?.writtenAt).toBe(written[1]);
+  });
+
   it('leaves no canary in a server that takes no writes, and says so by having none', async () => {
     const surroundings = lab([{ ...facts, readOnly: true }]);
     await take({ in: surroundings });
