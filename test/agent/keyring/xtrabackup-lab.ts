@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { serverConfigSchema } from '#core/cluster-config.ts';
@@ -22,6 +22,7 @@ export class XtrabackupLab {
   readonly chain: ChainLab;
   readonly server: LabServer;
   readonly keyring: string;
+  readonly engineDirectory: string;
   readonly #options: XtrabackupLabOptions;
   #count = 0;
 
@@ -32,6 +33,7 @@ export class XtrabackupLab {
     this.keyring = join(directory, 'keyring/keyring');
     const engineDirectory =
       options.version === undefined ? join(engineHome, 'bin') : wrappers(join(directory, 'bin'), options.version, '');
+    this.engineDirectory = engineDirectory;
     this.chain = new ChainLab({ engine: 'xtrabackup', engineDirectory, directory });
     this.server = this.#server(join(directory, 'data'), 'my', this.keyring);
   }
@@ -39,9 +41,7 @@ export class XtrabackupLab {
   static async create(options: XtrabackupLabOptions = {}): Promise<XtrabackupLab> {
     const lab = new XtrabackupLab(options);
     const { server, chain } = lab;
-    await server.initialize();
-    if (options.component) useComponent(server.files.dataDirectory, lab.keyring);
-    await server.start();
+    await lab.#begin();
     await server.query('CREATE DATABASE app');
     for (const [table, encrypted] of [
       ['plain', ''],
@@ -71,6 +71,24 @@ export class XtrabackupLab {
     return this.chain.directory;
   }
 
+  /** A new server in the place of the old one, with its keyring. */
+  async rebuild(): Promise<void> {
+    await this.server.stop();
+    rmSync(this.server.files.dataDirectory, { recursive: true });
+    await this.#begin();
+  }
+
+  async #begin(): Promise<void> {
+    await this.server.initialize();
+    this.configureKeyring();
+    await this.server.start();
+  }
+
+  /** Writes what the server reads its keyring's place from, where that is in its data directory. */
+  configureKeyring(): void {
+    if (this.#options.component) useComponent(this.server.files.dataDirectory, this.keyring);
+  }
+
   async addRows(table: string, rows: number): Promise<void> {
     const values = Array.from({ length: rows }, (_, index) => `(${index}, '${randomBytes(40).toString('hex')}')`);
     await this.server.query(`INSERT INTO app.${table} (k, payload) VALUES ${values.join(',')}`);
@@ -85,13 +103,18 @@ export class XtrabackupLab {
   }
 
   /** What the tables of a restored directory sum to, on a server with that keyring. */
-  async sumsIn(dataDirectory: string, keyring: string): Promise<string> {
+  sumsIn(dataDirectory: string, keyring: string): Promise<string> {
+    return this.lookAt(dataDirectory, keyring, (server) => server.checksums(...TABLES));
+  }
+
+  /** What `look` sees on a second server, on a restored directory and with that keyring. */
+  async lookAt<T>(dataDirectory: string, keyring: string, look: (server: LabServer) => Promise<T>): Promise<T> {
     this.#count += 1;
     if (this.#options.component) useComponent(dataDirectory, keyring);
     const second = this.#server(dataDirectory, `r${this.#count}`, keyring);
     await second.start();
     try {
-      return await second.checksums(...TABLES);
+      return await look(second);
     } finally {
       await second.stop();
     }
@@ -103,7 +126,10 @@ export class XtrabackupLab {
     return join(this.directory, `${name}-${this.#count}`);
   }
 
-  /** Programs that run `script` first, with `$1`… the arguments and `$TARGET` the `--target-dir`; `set --` may change them. */
+  /**
+   * Programs that run `script` first, with `$1`… the arguments, `$TARGET` the `--target-dir` and `$PROGRAM` the program itself; `set --` may
+   * change them.
+   */
   engineThatFirst(script: string): string {
     return wrappers(this.fresh('bin'), this.#options.version, script);
   }
@@ -141,9 +167,10 @@ const wrappers = (directory: string, version: string | undefined, script: string
       join(directory, program),
       `#!/bin/sh
 for argument in "$@"; do case "$argument" in --target-dir=*) TARGET="\${argument#*=}";; esac; done
-${program === 'xtrabackup' ? script : ''}
 ${version === undefined ? '' : `REDOUBT_STANDIN_VERSION=${version}; export REDOUBT_STANDIN_VERSION`}
-exec '${programPath(program)}' "$@"
+PROGRAM='${programPath(program)}'
+${program === 'xtrabackup' ? script : ''}
+exec "$PROGRAM" "$@"
 `,
       { mode: 0o755 },
     );

@@ -22,6 +22,10 @@ const entriesOf = (content: Buffer): readonly Entry[] => {
 
 export const keyIds = (path: string): readonly string[] => entriesOf(readFileSync(path)).map(({ id }) => id);
 
+/** Name and bytes of each key, in one comparable form. */
+export const keyRecords = (path: string): readonly string[] =>
+  entriesOf(readFileSync(path)).map(({ id, bytes }) => `${id} ${bytes.toString('hex')}`);
+
 /** Writes to `to` the keys of `from` that `wanted` names. */
 export const keepKeys = (from: string, to: string, wanted: (id: string) => boolean): void => {
   const kept = entriesOf(readFileSync(from)).filter(({ id }) => wanted(id));

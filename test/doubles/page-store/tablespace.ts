@@ -22,7 +22,7 @@ export type OpenedTablespace =
 
 /** A tablespace's file. */
 export class Tablespace {
-  readonly path: string;
+  path: string;
   readonly space: number;
   readonly #file: number;
   #key: TablespaceKey | undefined;

@@ -87,9 +87,8 @@ export class Tablespaces {
     const tablespace = this.#bySpace.get(space);
     if (!tablespace || tablespace.path === to) return;
     renameSync(join(this.directory, tablespace.path), join(this.directory, to));
-    tablespace.close();
-    this.#bySpace.delete(space);
-    this.open(to);
+    // It stays open: recovery may know its key, although its first page does not hold that yet.
+    tablespace.path = to;
   }
 
   close(): void {
