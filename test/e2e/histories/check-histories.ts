@@ -24,8 +24,9 @@ export const checkHistories = async <Setting>(
       }
     }),
     {
-      numRuns: Number(process.env.REDOUBT_HISTORIES ?? runs),
-      examples: path === undefined ? [[exampleSetting, example]] : [],
+      numRuns: path === undefined ? Number(process.env.REDOUBT_HISTORIES ?? runs) : 1,
+      // Also where one is played again: they count in its path.
+      examples: [[exampleSetting, example]],
       endOnFailure: path === undefined,
       ...(seed !== undefined && { seed: Number(seed) }),
       ...(path !== undefined && { path }),

@@ -20,6 +20,6 @@ const settings = fc.constantFrom<XtrabackupLabOptions>(
 
 describe('random histories of a MySQL with keyring_file', () => {
   it('restore exactly, from every backup of them, or are refused by name', async () => {
-    await checkHistories(5, settings, MysqlUnderTest.create, {});
+    await checkHistories(8, settings, MysqlUnderTest.create, {});
   }, 86_400_000);
 });
