@@ -203,6 +203,7 @@ export class Database {
   rename(fromDatabase: string, from: string, toDatabase: string, to: string): void {
     this.#needDatabase(toDatabase);
     const definition = this.definition(fromDatabase, from);
+    if (this.hasTable(toDatabase, to)) throw new SqlError(1050, '42S01', `Table '${to}' already exists`);
     const oldName = key(fileName(fromDatabase), fileName(from));
     const newName = key(fileName(toDatabase), fileName(to));
     const stored = this.#entries.get(oldName);
