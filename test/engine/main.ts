@@ -9,7 +9,7 @@ import { engineHome, isStandIn, type Program, programPath, versionOf } from '#te
 const PROGRAMS: readonly Program[] = ['xtrabackup', 'xbstream', 'xbcrypt', 'mysqld', 'mysql', 'mysqladmin'];
 
 /** Contract suites that state what 2.4 does; the others ask the installation what it is. */
-const OF_2_4 = ['backup', 'copy-back', 'disk-full', 'histories', 'prepare', 'stream'].map(
+const OF_2_4 = ['backup', 'copy-back', 'disk-full', 'prepare', 'stream'].map(
   (name) => `test/contract/xtrabackup/${name}.test.ts`,
 );
 
