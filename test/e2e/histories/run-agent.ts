@@ -85,7 +85,7 @@ export const runKilledAgent = async (
   writeFileSync(path, JSON.stringify(spec));
   const child: ChildProcess = fork(join(import.meta.dirname, 'agent-child.ts'), [path], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    execArgv: ['--disable-warning=ExperimentalWarning'],
+    execArgv: ['--single-threaded', '--disable-warning=ExperimentalWarning'],
   });
   const { pid } = child;
   if (pid === undefined) throw new Error('no agent');
