@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { availableParallelism, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -71,6 +72,14 @@ const run = async (args: readonly string[]): Promise<number> => {
   );
 };
 
+/**
+ * A core file would hold every key of the run. Node cannot set limits itself; where prlimit is missing, the shell of Systems Manager has set
+ * this one. Only the soft limit: a server that the agent starts may want core files of its own.
+ */
+const forbidCoreFiles = (): void => {
+  spawnSync('prlimit', [`--pid=${process.pid}`, '--core=0:'], { stdio: 'ignore' });
+};
+
 const main = async (): Promise<number> => {
   // libuv reads it when its pool is first used: compression must not keep file and name look-ups waiting.
   process.env.UV_THREADPOOL_SIZE ??= String(Math.max(8, availableParallelism() + 4));
@@ -79,6 +88,7 @@ const main = async (): Promise<number> => {
   const [command, ...args] = process.argv.slice(2);
   switch (command) {
     case 'run':
+      forbidCoreFiles();
       return await run(args);
     case 'version':
       say(JSON.stringify({ version: agentVersion, protocol: PROTOCOL_VERSION }));

@@ -20,5 +20,11 @@ export const agentBundle = {
  * times as often as it collects for a reason, and its helper threads take the cores from compression. Without either a backup takes a fifth less CPU
  * time (npm run bench); a whole collection takes some 15 ms. Without helper threads the process also cannot hang at its exit, where the main
  * thread waits for one that waits for the main thread to collect (nodejs/node#54918, #64274; seen here with 24.21).
+ *
+ * SIGUSR1 opens no debugger: its port would be anybody's on the host, and the keys with it.
  */
-export const agentNodeOptions: readonly string[] = ['--single-threaded', '--no-incremental-marking'];
+export const agentNodeOptions: readonly string[] = [
+  '--single-threaded',
+  '--no-incremental-marking',
+  '--disable-sigusr1',
+];

@@ -100,6 +100,8 @@ const assemble = async (code: Buffer, node: string, target: string): Promise<voi
         useSnapshot: false,
         useCodeCache: false,
         execArgv: agentNodeOptions,
+        // No NODE_OPTIONS: an environment that asks for a debugger, for heap snapshots or for reports would get the keys.
+        execArgvExtension: 'none',
       }),
     );
     execFileSync(hostNode, ['--experimental-sea-config', config], { stdio: ['ignore', 'ignore', 'inherit'] });

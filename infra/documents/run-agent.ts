@@ -60,6 +60,8 @@ export const runAgentDocument = (region: string) => ({
           '  echo "There is no agent at $agent: run the InstallAgent document on this host." >&2',
           `  exit ${errorKind('AgentMissing').exit}`,
           'fi',
+          // A core file would hold every key of the run. Only the soft limit: a server the agent starts may want one of its own.
+          'ulimit -S -c 0',
           `export AWS_REGION="\${AWS_REGION:-${region}}"`,
           'exec "$agent" run --bucket "$SSM_Bucket" --instruction "$SSM_Instruction" --digest "$SSM_Digest"',
         ],

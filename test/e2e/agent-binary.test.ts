@@ -129,9 +129,14 @@ const start = async (
   const body = JSON.stringify(instruction);
   const key = `runs/run-1/instruction-${attempt}.json`;
   await client.send(new PutObjectCommand({ Bucket: BUCKET, Key: key, Body: body }));
+  // On a host that lets programs leave core files.
   const child = spawn(
-    agent,
+    '/bin/sh',
     [
+      '-c',
+      'ulimit -S -c "$(ulimit -H -c)"; exec "$@"',
+      'sh',
+      agent,
       'run',
       '--bucket',
       BUCKET,
@@ -255,6 +260,11 @@ describe('the agent as one file', () => {
     expect(createHash('sha256').update(readFileSync(agent)).digest('hex')).toBe(built.sha256);
   });
 
+  it('is told nothing of Node by its environment, which could ask for a debugger or a report with every key', () => {
+    const env = { PATH: '', NODE_OPTIONS: '--no-such-option' };
+    expect(JSON.parse(execFileSync(agent, ['version'], { env, encoding: 'utf8' }))).toMatchObject({ protocol: 1 });
+  });
+
   it('backs a server up, answers, and leaves nothing on the host', async () => {
     const child = await start();
     expect(await codeOf(child), child.output()).toBe(0);
@@ -303,6 +313,7 @@ describe('the agent as one file', () => {
       await sleep(20);
     }
     expect(atWork).toBe(LOOKS);
+    expect(readOf(child.pid as number, 'limits')).toMatch(/^Max core file size +0 /m);
     child.kill('SIGTERM');
     while (!over) {
       look();

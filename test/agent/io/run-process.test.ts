@@ -69,6 +69,12 @@ describe('a process', () => {
     }
   });
 
+  it('can leave no core file, nor any of its memory to a program that keeps cores', async () => {
+    const { stdout, exited } = shell('ulimit -S -c; ulimit -H -c; cat /proc/self/coredump_filter');
+    expect(await text(stdout)).toBe('0\n0\n00000000\n');
+    await exited;
+  });
+
   it('that is not there is said to be missing', async () => {
     const lines: string[] = [];
     const { exited } = runProcess(

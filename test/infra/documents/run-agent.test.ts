@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,11 +30,11 @@ const given = () => ({
   Digest: 'a'.repeat(64),
 });
 
-/** An agent that says how it was called and ends with `exit`. */
-const installAgent = (exit: number) => {
+/** An agent that says how it was called, or what `says` does, and ends with `exit`. */
+const installAgent = (exit: number, says = `printf '%s|' "$@" "$AWS_REGION"`) => {
   mkdirSync(join(directory, 'current'));
   const agent = join(directory, 'current', 'redoubt-agent');
-  writeFileSync(agent, `#!/bin/sh\nprintf '%s|' "$@" "$AWS_REGION"\nexit ${exit}\n`);
+  writeFileSync(agent, `#!/bin/sh\n${says}\nexit ${exit}\n`);
   chmodSync(agent, 0o755);
 };
 
@@ -53,6 +54,15 @@ describe('the document that runs the agent', () => {
       'eu-central-1',
       '',
     ]);
+  });
+
+  it('lets the agent leave no core file, and what it starts choose to', () => {
+    const hard = execFileSync('sh', ['-c', 'ulimit -H -c'], { encoding: 'utf8' });
+    installAgent(0, 'ulimit -S -c; ulimit -H -c');
+    const [step] = document.mainSteps;
+    const runCommand = ['ulimit -S -c "$(ulimit -H -c)"', ...(step?.inputs.runCommand ?? [])];
+    const onHostWithCores = { mainSteps: [{ ...step, inputs: { runCommand } }] };
+    expect(runScript(onHostWithCores, given(), directory).stdout).toBe(`0\n${hard}`);
   });
 
   it("ends with the agent's own exit code", () => {
