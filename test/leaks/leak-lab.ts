@@ -207,12 +207,14 @@ export class LeakLab {
     return searchFiles(written, needlesOf(secrets));
   }
 
-  /** Where the tokens of the runs are found besides where they have to be. */
+  /** Where the tokens of the runs are found besides where they have to be; and where they have to be and are not, so the search is at fault. */
   async strayTokens(shown: readonly Place[]): Promise<readonly string[]> {
     const tokens = await this.tokens();
-    return [...this.inFiles(tokens), ...inPlaces(shown, tokens)].filter(
-      (found) => !TOKENS_BELONG.some((place) => place.test(found)),
-    );
+    const found = [...this.inFiles(tokens), ...inPlaces(shown, tokens)];
+    return [
+      ...found.filter((one) => !TOKENS_BELONG.some((place) => place.test(one))),
+      ...TOKENS_BELONG.filter((place) => !found.some((one) => place.test(one))).map((place) => `none like ${place}`),
+    ];
   }
 
   /** The tokens of the runs: whoever has one may answer for the host, or use its grant as the host. */
