@@ -16,6 +16,7 @@ import { advance } from './journal.ts';
 import type { JournalStore } from './journal-store.ts';
 import { checkExtracted, prepareStep, recordedRenames } from './prepare-step.ts';
 import { rekey } from './rekey.ts';
+import { syncFileSystem } from './sync-file-system.ts';
 
 /** Increments that may lie extracted and wait for their turn: enough to hide the download, few enough to bound the disk. */
 const AHEAD = 2;
@@ -76,6 +77,20 @@ export const applySteps = async (request: ApplyRequest): Promise<void> => {
     return inventory;
   };
 
+  const failures: unknown[] = [];
+  const failed = (error: unknown): void => {
+    failures.push(error);
+    stop.abort(error);
+  };
+
+  /** On the disk first, then in the journal: only so may a later run rely on it. */
+  const extractedToDisk = async (index: number): Promise<void> => {
+    await syncFileSystem(stepDirectory(staging, index), signal);
+    await journal.change((current) => advance(current, { kind: 'extracted', step: index }));
+    extracted[index]?.resolve();
+  };
+
+  const syncing: Promise<void>[] = [];
   const fetchAll = async (): Promise<void> => {
     for (const [index, manifest] of manifests.entries()) {
       if (journal.current.steps[index]?.state !== 'pending') continue;
@@ -108,8 +123,8 @@ export const applySteps = async (request: ApplyRequest): Promise<void> => {
           signal,
         });
       await checkExtracted(engine, into, manifest);
-      await journal.change((current) => advance(current, { kind: 'extracted', step: index }));
-      extracted[index]?.resolve();
+      // The disk is busy with this one while the next one comes over the network.
+      syncing.push(extractedToDisk(index).catch(failed));
     }
   };
 
@@ -178,11 +193,7 @@ export const applySteps = async (request: ApplyRequest): Promise<void> => {
     }
   };
 
-  const failures: unknown[] = [];
-  const failed = (error: unknown): void => {
-    failures.push(error);
-    stop.abort(error);
-  };
   await Promise.all([fetchAll().catch(failed), prepareAll().catch(failed)]);
+  await Promise.all(syncing);
   if (failures.length > 0) throw failures[0];
 };

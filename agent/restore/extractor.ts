@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { freeBuffer } from '#agent/stream/free-buffer.ts';
 import type { XbstreamEvent } from '#agent/stream/xbstream-reader.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { diskFullOr } from './disk-full.ts';
@@ -66,6 +67,11 @@ export class Extractor {
     }
     while (this.#running.size >= OPERATIONS) await Promise.race(this.#running);
     this.#throwFailure();
+  }
+
+  /** Gives the memory of `piece`, whose events were noted, back once they are written. */
+  free(piece: Buffer): void {
+    void Promise.allSettled(this.#running).then(() => freeBuffer(piece));
   }
 
   /** Everything is written and closed. */

@@ -10,7 +10,6 @@ import { RedoubtError } from '#core/errors.ts';
 import { type Manifest, manifestObjects, type StoredObject } from '#core/manifest.ts';
 import { download, downloadWhole } from './download.ts';
 import { Extractor } from './extractor.ts';
-import { runProgram } from './run-program.ts';
 
 /** What an inventory of a hundred thousand tables takes, many times over. */
 const MAX_INVENTORY_BYTES = 256 * 1024 * 1024;
@@ -90,8 +89,8 @@ export interface FetchRequest {
 
 /**
  * Downloads one backup and extracts it into a private directory, where no engine sees it before the last byte was verified: the SHA-256 of
- * each object, the authentication of each frame, the checksum of each chunk, and at the end the inventory, name by name. What is there when
- * this settles is on the disk, not only in memory. Throws `ObjectTampered`, `ObjectMissing`, `DiskFull`, or what the repository says.
+ * each object, the authentication of each frame, the checksum of each chunk, and at the end the inventory, name by name. It may still be in
+ * memory only: sync it before anything says that it is there. Throws `ObjectTampered`, `ObjectMissing`, `DiskFull`, or what the repository says.
  */
 export const fetchBackup = async (request: FetchRequest): Promise<void> => {
   const { manifest, into } = request;
@@ -107,6 +106,7 @@ export const fetchBackup = async (request: FetchRequest): Promise<void> => {
         if (!CREDENTIALS.test(event.path)) await extractor.note(event);
       }
       request.onProgress(piece.length, inventory.files - files);
+      extractor.free(piece);
     }
     reader.end();
     const found = inventory.finish();
@@ -119,8 +119,6 @@ export const fetchBackup = async (request: FetchRequest): Promise<void> => {
     const difference = inventoryDifference(request.inventory, found);
     if (difference !== undefined)
       throw new RedoubtError('ObjectTampered', `${manifest.backup} is not what its inventory says: ${difference}`);
-    const synced = await runProgram(['sync', '--file-system', into], request.signal);
-    if (synced.code !== 0) throw new RedoubtError('Unexpected', `${into} cannot be synced: ${synced.said}`);
   } catch (error) {
     await extractor.abandon();
     await rm(into, { recursive: true, force: true });

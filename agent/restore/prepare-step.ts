@@ -12,7 +12,7 @@ import { RedoubtError } from '#core/errors.ts';
 import type { Manifest } from '#core/manifest.ts';
 import { AppliedLsn } from './applied-lsn.ts';
 import { expectedFiles, renameFiles } from './expected-files.ts';
-import { runProgram } from './run-program.ts';
+import { syncFileSystem } from './sync-file-system.ts';
 
 /** The checkpoints file of a directory, under whichever name the engine gave it. Throws `PrepareIncomplete` where there is none. */
 const readCheckpoints = async (engine: Engine, directory: string): Promise<Checkpoints> => {
@@ -174,6 +174,5 @@ export const prepareStep = async (step: PrepareStep): Promise<void> => {
       'PrepareIncomplete',
       `after ${manifest.backup} ${missing.length} files are missing, among them ${missing.slice(0, 5).join(', ')}`,
     );
-  const synced = await runProgram(['sync', '--file-system', step.base], step.signal);
-  if (synced.code !== 0) throw new RedoubtError('Unexpected', `${step.base} cannot be synced: ${synced.said}`);
+  await syncFileSystem(step.base, step.signal);
 };

@@ -1,4 +1,5 @@
 import { RedoubtError } from '#core/errors.ts';
+import { freeBuffer } from './free-buffer.ts';
 
 export interface ZstdFrame {
   readonly frame: Buffer;
@@ -36,9 +37,17 @@ const parseHeader = (held: Buffer): Header | undefined => {
   return { bytes: at + sizeBytes, contentBytes, hasChecksum: (descriptor & 4) !== 0 };
 };
 
-/** Cuts a concatenation of zstd frames into frames by walking their block headers. Every frame must state its content's size. */
+/** Longest header there is: magic, descriptor, window, dictionary id, content size. */
+const LONGEST_HEADER = 4 + 1 + 1 + 4 + 8;
+
+/**
+ * Cuts a concatenation of zstd frames into frames by walking their block headers. Every frame must state its content's size.
+ * The pieces are given away: each frame is a copy in memory of its own, and what was copied is freed.
+ */
 export class ZstdFrameSplitter {
   #pieces: Buffer[] = [];
+  /** How much of the first piece was taken. */
+  #taken = 0;
   #bytes = 0;
   #header: Header | undefined;
   /** Where the next block header starts, from the start of the frame; past it once the last block is known. */
@@ -63,8 +72,7 @@ export class ZstdFrameSplitter {
 
   #next(): ZstdFrame | undefined {
     if (this.#header === undefined) {
-      const held = this.#whole();
-      this.#header = parseHeader(held);
+      this.#header = parseHeader(this.#at(0, Math.min(this.#bytes, LONGEST_HEADER)));
       if (this.#header === undefined) return undefined;
       this.#cursor = this.#header.bytes;
     }
@@ -82,31 +90,49 @@ export class ZstdFrameSplitter {
       if (this.#cursor > MAX_FRAME) throw bad('holds a frame beyond all bounds');
     }
     if (this.#bytes < this.#cursor) return undefined;
-    const held = this.#whole();
-    const frame = held.subarray(0, this.#cursor);
-    const rest = held.subarray(this.#cursor);
+    const frame = this.#take(this.#cursor);
     const { contentBytes } = this.#header;
-    this.#pieces = rest.length > 0 ? [rest] : [];
-    this.#bytes = rest.length;
     this.#header = undefined;
     this.#complete = false;
     return { frame, contentBytes };
   }
 
-  #whole(): Buffer {
-    if (this.#pieces.length !== 1) this.#pieces = [Buffer.concat(this.#pieces)];
-    return this.#pieces[0] as Buffer;
+  /** The first `length` bytes, which are no longer held. */
+  #take(length: number): Buffer {
+    const taken = Buffer.allocUnsafeSlow(length);
+    let used = 0;
+    for (let filled = 0; filled < length; ) {
+      const piece = this.#pieces[used] as Buffer;
+      const copied = piece.copy(taken, filled, this.#taken);
+      filled += copied;
+      this.#taken += copied;
+      if (this.#taken === piece.length) {
+        used++;
+        this.#taken = 0;
+        freeBuffer(piece);
+      }
+    }
+    this.#pieces.splice(0, used);
+    this.#bytes -= length;
+    return taken;
   }
 
-  /** `length` bytes from `start`, without joining the pieces: a frame of 4 MiB comes in many. */
+  /** `length` bytes from `start`; they are held. A copy only where they lie in several pieces. */
   #at(start: number, length: number): Buffer {
-    let before = 0;
+    let from = this.#taken + start;
+    const parts: Buffer[] = [];
+    let left = length;
     for (const piece of this.#pieces) {
-      if (start + length <= before + piece.length && start >= before)
-        return piece.subarray(start - before, start - before + length);
-      if (start < before + piece.length) break;
-      before += piece.length;
+      if (from >= piece.length) {
+        from -= piece.length;
+        continue;
+      }
+      const part = piece.subarray(from, from + left);
+      parts.push(part);
+      left -= part.length;
+      from = 0;
+      if (left === 0) break;
     }
-    return this.#whole().subarray(start, start + length);
+    return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
   }
 }

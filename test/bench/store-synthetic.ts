@@ -6,6 +6,7 @@ import { EnginePipe } from '#agent/stream/engine-pipe.ts';
 import { Inventory } from '#agent/stream/inventory.ts';
 import { storeStream } from '#agent/stream/store-stream.ts';
 import { XbstreamReader } from '#agent/stream/xbstream-reader.ts';
+import { limitsSchema } from '#core/cluster-config.ts';
 import { backupIdSchema, chainIdSchema, clusterIdSchema } from '#core/ids.ts';
 import type { AgentResult, AgentTask } from './agent-task.ts';
 
@@ -25,6 +26,7 @@ export const storeSynthetic = async (
     { signal, stdout: pipe.theirs, onStderrLine: (line) => console.error(line) },
   );
   pipe.closeTheirs();
+  const { compressionLevel, compressionThreads } = limitsSchema.parse({});
   const reader = new XbstreamReader();
   const inventory = new Inventory();
   const residentBytes: number[] = [];
@@ -39,8 +41,8 @@ export const storeSynthetic = async (
       backup: backupIdSchema.parse('20261122T051210Z-f0000-3f9a1c'),
       object: key,
     }),
-    compressionLevel: 3,
-    compressionThreads: 2,
+    compressionLevel,
+    compressionThreads,
     signal,
     onBlock: (block) => {
       for (const event of reader.push(block)) inventory.note(event);
