@@ -165,7 +165,7 @@ const KINDS = {
   EngineLostData: {
     exit: 71,
     retryable: false,
-    hint: 'The engine said OK, but a line in its log means lost data; nothing was recorded. The line is in the detail.',
+    hint: 'The engine said OK, but its log or its stream shows that data is lost; nothing was recorded. The detail says what.',
   },
   StreamIncomplete: {
     exit: 72,

@@ -3,7 +3,6 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BackupAnswer, BackupInstruction } from '#core/agent-protocol.ts';
 import { type Checkpoints, checkpointsFault, parseCheckpoints } from '#core/checkpoints.ts';
-import type { Encryption } from '#core/cluster-config.ts';
 import { judgeDescent } from '#core/descent.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { lsn } from '#core/lsn.ts';
@@ -19,6 +18,7 @@ import { KeyringFingerprint } from '../keyring/keyring-fingerprint.ts';
 import type { KeyringSnapshot } from '../keyring/keyring-snapshot.ts';
 import { readServerKeyring } from '../keyring/server-keyring.ts';
 import { stageKeyring } from '../keyring/stage-keyring.ts';
+import { spacesWithKey, TABLESPACE_KEYS_FILE } from '../keyring/tablespace-keys-file.ts';
 import { type EngineKeys, openEngineKeys } from '../keys/open-engine-keys.ts';
 import { expectedFiles, renameFiles } from '../restore/expected-files.ts';
 import { gtidContained } from '../server/gtid-contained.ts';
@@ -62,6 +62,8 @@ interface Copy {
   readonly captured: CapturedFiles;
   readonly plainSizes: PlainSizes;
   readonly metadata: Metadata;
+  /** `xtrabackup_keys`, if the stream holds one. */
+  readonly tablespaceKeys: Buffer | undefined;
   readonly keyring: KeyringSnapshot | undefined;
   /** When the engine let go of the server's locks, in milliseconds. */
   readonly releasedAt: number;
@@ -71,6 +73,9 @@ interface Copy {
 const RELEASE = /Executing (BACKUP STAGE END|UNLOCK (INSTANCE|TABLES))/;
 
 const HEADS_AT_A_TIME = 8;
+
+/** `xtrabackup_keys` has 72 bytes for each encrypted tablespace. */
+const MAX_KEYS_BYTES = 64 * 1024 * 1024;
 
 /**
  * Takes one backup. The order of its writes is the safety argument:
@@ -148,7 +153,7 @@ const takeBackup = async (
       keyring,
     });
     context.progress.phase('checking');
-    const checked = await checkCopy(instruction, host.engine, server, before, copy);
+    const checked = await checkCopy(instruction, host.engine, { version, server, before, copy });
     const over = new Date(Math.max(context.now().getTime(), begun.getTime() + 1));
     const wanted = { backup: instruction.backup, writtenAt: over.toISOString() };
     const canary = (await server.writeCanary(wanted, checked.after)) === 'written' ? wanted : undefined;
@@ -262,6 +267,7 @@ const copyServer = async (
   const plainSizes = new PlainSizes();
   const wanted = new Set([...checkpoints, ...info, ...binlog]);
   const captured = new CapturedFiles((path) => wanted.has(plainPath(path)) || path.endsWith('.ren'));
+  const keysFile = new CapturedFiles((path) => plainPath(path) === TABLESPACE_KEYS_FILE, MAX_KEYS_BYTES);
   try {
     const stored = await storeStream({
       source: pipe,
@@ -276,8 +282,11 @@ const copyServer = async (
       onBlock: (block) => {
         const files = inventory.files;
         for (const event of reader.push(block)) {
+          // Before the block is sent: what should be encrypted never leaves the host in clear.
+          if (encryption.mode !== 'sealed') checkEncrypted(event.path);
           inventory.note(event);
           captured.note(event);
+          keysFile.note(event);
           plainSizes.note(event);
         }
         context.progress.add(block.length, inventory.files - files);
@@ -302,6 +311,7 @@ const copyServer = async (
       captured,
       plainSizes,
       metadata: metadataOf(captured, engineKeys.engine),
+      tablespaceKeys: contentOf(keysFile, TABLESPACE_KEYS_FILE, engineKeys.engine),
       keyring: after && (await escrowOf(after, staged)),
       releasedAt: releasedAt ?? Date.now(),
       engineLog: await spool.content(),
@@ -313,18 +323,23 @@ const copyServer = async (
   }
 };
 
-/** The text of a file the engine writes of the backup itself, decrypted where it encrypted it. */
+/** A captured file, decrypted where the engine encrypted it. */
+const contentOf = (captured: CapturedFiles, name: string, engineKey: Buffer | undefined): Buffer | undefined => {
+  const clear = captured.content(name);
+  if (clear !== undefined) return clear;
+  const encrypted = captured.content(`${name}${XBCRYPT_SUFFIX}`);
+  return encrypted === undefined || engineKey === undefined ? undefined : decryptXbcrypt(encrypted, engineKey);
+};
+
+/** The text of a file the engine writes of the backup itself, under the first of these names. */
 type Metadata = (names: readonly string[]) => string | undefined;
 
 const metadataOf =
   (captured: CapturedFiles, engineKey: Buffer | undefined): Metadata =>
   (names) => {
     for (const name of names) {
-      const clear = captured.text(name);
-      if (clear !== undefined) return clear;
-      const encrypted = captured.content(`${name}${XBCRYPT_SUFFIX}`);
-      if (encrypted !== undefined && engineKey !== undefined)
-        return decryptXbcrypt(encrypted, engineKey).toString('utf8');
+      const content = contentOf(captured, name, engineKey);
+      if (content !== undefined) return content.toString('utf8');
     }
     return undefined;
   };
@@ -335,18 +350,42 @@ interface Checked {
   readonly after: ServerFacts;
 }
 
+/** The engine encrypts all but what is small and names no content; anything else in clear would be stored in clear. */
+const checkEncrypted = (path: string): void => {
+  if (path.endsWith(XBCRYPT_SUFFIX) || path.endsWith('.meta') || /^(\.\/)?xtrabackup_checkpoints$/.test(path)) return;
+  throw new RedoubtError('EngineLostData', `the engine was to encrypt, but sent ${path} in clear`);
+};
+
+/** A backup with a transition key is prepared without any keyring: what is not in the engine's file of keys is lost then (PXB-3571). */
+const checkTablespaceKeys = (keys: Buffer | undefined, before: ServerFacts, after: ServerFacts): void => {
+  const encryptedBefore = new Set(
+    before.tablespaces.filter(({ encrypted }) => encrypted).map(({ spaceId }) => spaceId),
+  );
+  const needed = after.tablespaces.filter(
+    ({ encrypted, spaceId, path }) => encrypted && encryptedBefore.has(spaceId) && path.endsWith('.ibd'),
+  );
+  if (needed.length === 0) return;
+  if (keys === undefined)
+    throw new RedoubtError('EngineLostData', `the stream holds no ${TABLESPACE_KEYS_FILE}: no transition key opens it`);
+  const spaces = spacesWithKey(keys);
+  const lacking = spaces === undefined ? [] : needed.filter(({ spaceId }) => !spaces.has(spaceId));
+  if (lacking.length > 0)
+    throw new RedoubtError(
+      'EngineLostData',
+      `${TABLESPACE_KEYS_FILE} lacks the keys of ${lacking.length} tablespaces, among them ${lacking[0]?.name}`,
+    );
+};
+
 /** Everything that must hold of the copy, besides the engine's own verdict: INV-1. */
 const checkCopy = async (
-  { parent, server: { dataDirectory }, encryption }: BackupInstruction,
+  { parent, server: { dataDirectory }, tablespaceEncryption }: BackupInstruction,
   engine: Engine,
-  server: BackupServer,
-  before: ServerFacts,
-  { reader, inventory, captured, plainSizes, metadata, releasedAt }: Copy,
+  { version, server, before, copy }: Pick<Begun, 'version' | 'server' | 'before'> & { readonly copy: Copy },
 ): Promise<Checked> => {
+  const { reader, inventory, captured, plainSizes, metadata, tablespaceKeys, releasedAt } = copy;
   reader.end();
   const document = plainSizes.addTo(inventory.finish());
   const paths = document.files.map((file) => plainPath(file.path));
-  checkEncrypted(document, encryption.mode);
 
   // The stream's own copy: it is what a restore will go by.
   const text = metadata(engine.metadataFiles.checkpoints);
@@ -355,6 +394,12 @@ const checkCopy = async (
   const fault =
     'problem' in checkpoints ? checkpoints.problem : checkpointsFault(checkpoints, parent?.toLsn ?? lsn(0n));
   if ('problem' in checkpoints || fault !== undefined) throw new RedoubtError('CheckpointsInvalid', fault ?? '');
+  // It copies redo until it ends, so at least up to where the server was before it began; a redo file it could not open is only a line.
+  if (checkpoints.lastLsn < before.lsn)
+    throw new RedoubtError(
+      'CheckpointsInvalid',
+      `redo was copied up to LSN ${checkpoints.lastLsn}, but the server was at ${before.lsn} before the backup began`,
+    );
   if (metadata(engine.metadataFiles.info) === undefined)
     throw new RedoubtError('StreamIncomplete', `the stream holds no ${engine.metadataFiles.info.join(' or ')}`);
 
@@ -375,15 +420,15 @@ const checkCopy = async (
   const bornAt = (tablespace: Tablespace): number | undefined => tablespaceBirth(dataDirectory, tablespace.path);
   const missing = [
     ...missingTablespaces(before, after, paths),
-    ...(engine.name !== 'mariadb-backup'
-      ? []
-      : lostCreations({
+    ...(engine.streamsCreatedTables(version)
+      ? lostCreations({
           before: before.tablespaces,
           after: after.tablespaces,
           restorable: expectedFiles(paths, renames),
           releasedAt,
           bornAt,
-        })),
+        })
+      : []),
   ];
   if (missing.length > 0) {
     const names = missing
@@ -391,6 +436,7 @@ const checkCopy = async (
       .map(({ name, encrypted }) => (encrypted ? `${name} (encrypted: did the engine see its keyring?)` : name));
     throw new RedoubtError('TablespaceMissing', `${missing.length} not in the backup: ${names.join(', ')}`);
   }
+  if (transitionOf(tablespaceEncryption) !== 'none') checkTablespaceKeys(tablespaceKeys, before, after);
   return { document, checkpoints, after };
 };
 
@@ -404,20 +450,6 @@ interface Commit {
   readonly dataKey: Buffer;
   readonly fingerprint: KeyringFingerprint;
 }
-
-/** The engine encrypts all but what is small and names no content; files in clear in a native backup would be stored in clear. */
-const checkEncrypted = ({ files }: InventoryDocument, mode: Encryption['mode']): void => {
-  if (mode === 'sealed') return;
-  const clear = files.filter(
-    ({ path }) =>
-      !path.endsWith(XBCRYPT_SUFFIX) && !path.endsWith('.meta') && !/^(\.\/)?xtrabackup_checkpoints$/.test(path),
-  );
-  if (clear.length > 0)
-    throw new RedoubtError(
-      'EngineLostData',
-      `the engine was to encrypt, but sent ${clear.length} files in clear, among them ${clear[0]?.path}`,
-    );
-};
 
 const commit = async (
   instruction: BackupInstruction,

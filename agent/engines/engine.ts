@@ -146,6 +146,8 @@ export interface Engine {
   rekeyCommand(version: EngineVersion, request: RekeyRequest): EngineCommand;
   /** Exit code, closing line, known lines of data loss, known failures. "ok" is necessary, not sufficient: INV-1. */
   judge(operation: EngineOperation, exit: ProcessExit, log: EngineLog): Verdict;
+  /** Whether a table that was made while it copied must be in the stream: it copies those too, or lets none be made. Else redo makes it anew. */
+  streamsCreatedTables(version: EngineVersion): boolean;
   /** The `backup_type` a base must show after this prepare step. */
   preparedType(last: boolean): Checkpoints['type'];
 }

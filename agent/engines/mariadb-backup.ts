@@ -80,6 +80,7 @@ export const mariadbBackup: Engine = {
     throw new RedoubtError('EncryptionUnsupported', 'MariaDB knows no transition key');
   },
   judge,
+  streamsCreatedTables: () => true,
   // Every prepare of MariaDB is one that increments can follow.
   preparedType: () => 'log-applied',
 };

@@ -137,5 +137,7 @@ export const xtrabackup: Engine = {
     };
   },
   judge,
+  // `--lock-ddl` is on by default since 8.0.23: `LOCK INSTANCE FOR BACKUP`.
+  streamsCreatedTables: ({ version }) => compareVersions(version, '8.0.23') >= 0,
   preparedType: (last) => (last ? 'full-prepared' : 'log-applied'),
 };

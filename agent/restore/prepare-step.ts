@@ -168,6 +168,10 @@ export const prepareStep = async (step: PrepareStep): Promise<void> => {
     applied.highest,
   );
   if (fault !== undefined) throw new RedoubtError('PrepareIncomplete', `after ${manifest.backup}: ${fault}`);
+  // Every XtraBackup says how far it read; mariadb-backup only since it looks for the end of the log.
+  const { toLsn, lastLsn } = manifest.checkpoints;
+  if (engine.name === 'xtrabackup' && applied.highest === undefined && lastLsn > toLsn)
+    throw new RedoubtError('PrepareIncomplete', `after ${manifest.backup}: the engine read none of its redo`);
   const missing = await filesMissing(step.base, step.inventory, renames);
   if (missing.length > 0)
     throw new RedoubtError(

@@ -7,15 +7,13 @@ import type { SecretDirectory } from '#agent/io/secret-directory.ts';
 import type { OpenEscrow } from '#agent/keyring/fetch-escrow.ts';
 import type { KeyringPart } from '#agent/keyring/keyring-snapshot.ts';
 import { stageKeyring } from '#agent/keyring/stage-keyring.ts';
+import { TABLESPACE_KEYS_FILE } from '#agent/keyring/tablespace-keys-file.ts';
 import { replaceKeyring } from '#agent/keyring/target-keyring.ts';
 import type { InventoryDocument } from '#agent/stream/inventory-format.ts';
 import { plainPath } from '#agent/stream/xbcrypt.ts';
 import { RedoubtError } from '#core/errors.ts';
 import type { TablespaceEncryption } from '#core/tablespace-encryption.ts';
 import { expectedFiles } from './expected-files.ts';
-
-/** Opens every tablespace of the backup for whoever has the transition key; of no use once the new master key does. */
-const KEYS_FILE = 'xtrabackup_keys';
 
 export interface RekeyStep {
   readonly engine: Engine;
@@ -105,7 +103,8 @@ export const rekey = async (step: RekeyStep): Promise<void> => {
   // The engine leaves behind what replication and an operator want to read.
   for (const name of [engine.metadataFiles.checkpoints, engine.metadataFiles.info, engine.metadataFiles.binlog].flat())
     await copyFile(join(prepared, name), join(base, name)).catch(missing);
-  await rm(join(base, KEYS_FILE), { force: true });
+  // It opens every tablespace for whoever has the transition key, and is of no use once the new master key does.
+  await rm(join(base, TABLESPACE_KEYS_FILE), { force: true });
   if ('path' in target) {
     const content = await readFile(dataFileOf(keyring)).catch(missing);
     if (content === undefined || content.length === 0)

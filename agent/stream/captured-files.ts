@@ -8,16 +8,18 @@ const MAX_BYTES = 1024 * 1024;
 export class CapturedFiles {
   readonly #wanted: (path: string) => boolean;
   readonly #files = new Map<string, Buffer[]>();
+  readonly #maxBytes: number;
   #bytes = 0;
 
-  constructor(wanted: (path: string) => boolean) {
+  constructor(wanted: (path: string) => boolean, maxBytes = MAX_BYTES) {
     this.#wanted = wanted;
+    this.#maxBytes = maxBytes;
   }
 
   note(event: XbstreamEvent): void {
     if (event.kind !== 'data' || !this.#wanted(event.path)) return;
     this.#bytes += event.data.length;
-    if (this.#bytes > MAX_BYTES) throw new RedoubtError('StreamCorrupt', `${event.path} is larger than it can be`);
+    if (this.#bytes > this.#maxBytes) throw new RedoubtError('StreamCorrupt', `${event.path} is larger than it can be`);
     const pieces = this.#files.get(event.path);
     // A copy: the reader's buffer is used again.
     if (pieces === undefined) this.#files.set(event.path, [Buffer.from(event.data)]);

@@ -25,7 +25,7 @@ export const facts: ServerFacts = {
   version: '10.11.19-MariaDB',
   startedAt: 1_795_000_000,
   pid: 4711,
-  lsn: lsn(2000n),
+  lsn: lsn(1950n),
   gtid: '0-1-50',
   readOnly: false,
   tablespaces: [
