@@ -45,6 +45,8 @@ export const backupRecordSchema = z.object({
   serverVersion: z.string(),
   engineVersion: z.string(),
   canary: canarySchema.optional(),
+  /** Of a server with encrypted tablespaces: what tells the keyring of one backup from another's. */
+  keyring: parentSchema.shape.keyring,
 });
 export type BackupRecord = Readonly<z.output<typeof backupRecordSchema>>;
 
@@ -151,4 +153,5 @@ export const backupRecordOf = (manifest: Manifest, manifestKey: string, manifest
   serverVersion: manifest.server.version,
   engineVersion: manifest.engine.version,
   ...(manifest.canary && { canary: manifest.canary }),
+  ...(manifest.keyring && { keyring: { fingerprint: manifest.keyring.fingerprint, keyIds: manifest.keyring.keyIds } }),
 });

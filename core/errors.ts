@@ -142,7 +142,7 @@ const KINDS = {
   KeyringUnreadable: {
     exit: 60,
     retryable: false,
-    hint: 'The keyring named in the cluster file cannot be read by the agent: check path and permissions.',
+    hint: 'A keyring cannot be read, or does not hold the keys that are needed; the detail says which. Check its path and permissions or, for a service, its configuration.',
   },
   EncryptionUnsupported: {
     exit: 61,

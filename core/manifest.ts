@@ -34,7 +34,7 @@ export type BinlogPosition = Readonly<z.infer<typeof binlogPositionSchema>>;
 /**
  * The keyring of a server with encrypted tablespaces, as it was when the engine had ended. `fingerprint` tells two apart without
  * telling anything of either: HMAC-SHA256 of the content under a key derived (HKDF-SHA256, info `redoubt keyring`) from the
- * data key. `keyIds` are the names in it, where its format is known; `transition` says what a restore needs instead of it.
+ * data key. `keyIds` are the names in it, where its format is known, or of the master keys in use, where it is in a service; `transition` says what a restore needs instead of it.
  */
 export const escrowSchema = z.object({
   kind: keyringKindSchema,

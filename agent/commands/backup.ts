@@ -13,7 +13,14 @@ import type { Engine, EngineVersion } from '../engines/engine.ts';
 import { EngineLog } from '../engines/engine-log.ts';
 import { runProcess } from '../io/run-process.ts';
 import { SecretDirectory } from '../io/secret-directory.ts';
-import { checkSameKeys, escrowOf, keyringAfter, storeKeyring, transitionOf } from '../keyring/escrow-keyring.ts';
+import {
+  checkSameKeys,
+  escrowOf,
+  keyringAfter,
+  keysInService,
+  storeKeyring,
+  transitionOf,
+} from '../keyring/escrow-keyring.ts';
 import { KeyringFingerprint } from '../keyring/keyring-fingerprint.ts';
 import type { KeyringSnapshot } from '../keyring/keyring-snapshot.ts';
 import { readServerKeyring } from '../keyring/server-keyring.ts';
@@ -103,7 +110,8 @@ export const runBackup = async (
   const server = await host.openServer(instruction);
   const { facts: before, keyring } = await refuseEarly(instruction, host.engine, version, server);
   try {
-    return await takeBackup(instruction, context, host, { startedAt, version, server, before, keyring });
+    const inService = await keysInService(keyring, before);
+    return await takeBackup(instruction, context, host, { startedAt, version, server, before, keyring, inService });
   } finally {
     keyring?.destroy();
   }
@@ -115,13 +123,15 @@ interface Begun {
   readonly server: BackupServer;
   readonly before: ServerFacts;
   readonly keyring: KeyringSnapshot | undefined;
+  /** Master keys in use that only a service holds, by name. */
+  readonly inService: readonly string[];
 }
 
 const takeBackup = async (
   instruction: BackupInstruction,
   context: RunContext,
   host: BackupHost,
-  { startedAt, version, server, before, keyring }: Begun,
+  { startedAt, version, server, before, keyring, inService }: Begun,
 ): Promise<BackupAnswer> => {
   context.signal.throwIfAborted();
   context.log(
@@ -154,10 +164,12 @@ const takeBackup = async (
     });
     context.progress.phase('checking');
     const checked = await checkCopy(instruction, host.engine, { version, server, before, copy });
+    if ((await keysInService(copy.keyring, checked.after)).join() !== inService.join())
+      throw new RedoubtError('KeyringRotated', 'the tablespaces are wrapped by another master key than when it began');
     const over = new Date(Math.max(context.now().getTime(), begun.getTime() + 1));
     const wanted = { backup: instruction.backup, writtenAt: over.toISOString() };
     const canary = (await server.writeCanary(wanted, checked.after)) === 'written' ? wanted : undefined;
-    const done = { copy, checked, before, version, canary, startedAt, dataKey: dataKey.bytes, fingerprint };
+    const done = { copy, checked, before, inService, version, canary, startedAt, dataKey: dataKey.bytes, fingerprint };
     return await commit(instruction, context, host, done);
   } finally {
     fingerprint.destroy();
@@ -444,6 +456,7 @@ interface Commit {
   readonly copy: Copy;
   readonly checked: Checked;
   readonly before: ServerFacts;
+  readonly inService: readonly string[];
   readonly version: EngineVersion;
   readonly canary: Canary | undefined;
   readonly startedAt: Date;
@@ -455,7 +468,7 @@ const commit = async (
   instruction: BackupInstruction,
   context: RunContext,
   { engine, confirm }: BackupHost,
-  { copy, checked, before, version, canary, startedAt, dataKey, fingerprint }: Commit,
+  { copy, checked, before, inService, version, canary, startedAt, dataKey, fingerprint }: Commit,
 ): Promise<BackupAnswer> => {
   const { repository } = context;
   const { stored, inventory, plainSizes, metadata, keyring } = copy;
@@ -466,7 +479,14 @@ const commit = async (
   const engineLogObject = await sealed(engineLogKey(instruction), copy.engineLog);
   const escrow =
     keyring &&
-    (await storeKeyring(keyring, transitionOf(instruction.tablespaceEncryption), fingerprint, sealed, instruction));
+    (await storeKeyring(
+      keyring,
+      transitionOf(instruction.tablespaceEncryption),
+      fingerprint,
+      inService,
+      sealed,
+      instruction,
+    ));
   await checkStored(context, [
     ...stored.segments,
     ...(escrow === undefined ? [] : [{ object: escrow.object, crc32: undefined }]),

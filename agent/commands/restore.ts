@@ -194,6 +194,13 @@ export const runRestore = async (
     const manifests = await fetchManifests(instruction, context, dataKey.bytes);
     checkEngine(engine, version, manifests);
     const last = manifests.at(-1) as Manifest;
+    // Before anything is downloaded: the last step makes a new master key in the keyring of the server that will run on it.
+    const { keyring: escrow, stream } = last;
+    if (escrow !== undefined && escrow.transition !== 'none')
+      engine.checkEncryption(version, {
+        encryption: { mode: stream.encryption, algorithm: stream.algorithm ?? 'AES256' },
+        tablespaceEncryption: instruction.tablespaceEncryption,
+      });
     keys = await openRestoreKeys(instruction, context, manifests, dataKey.bytes);
     const targetKeyring: TargetKeyring = handingOver
       ? { kind: 'not-needed' }

@@ -1,14 +1,17 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { BackupInstruction, Parent } from '#core/agent-protocol.ts';
 import { asRedoubtError, RedoubtError } from '#core/errors.ts';
 import type { Escrow, StoredObject } from '#core/manifest.ts';
 import { keyringKey } from '#core/object-keys.ts';
 import type { Transition } from '#core/tablespace-encryption.ts';
 import type { EngineKeyring } from '../engines/engine.ts';
+import type { ServerFacts } from '../server/server-facts.ts';
 import { encodeEscrow } from './escrow-document.ts';
 import { type KeyringFingerprint, keyNameOf } from './keyring-fingerprint.ts';
 import { type KeyringSnapshot, keyringPath, readKeyring, snapshotOfFile } from './keyring-snapshot.ts';
+import { masterKeyNames } from './tablespace-keys.ts';
 
 /** A transition key the engine made for one backup: it is in that backup's escrow, and perhaps still in the server's keyring. */
 const TRANSITION_KEY = 'XBKey-';
@@ -24,6 +27,8 @@ export const checkSameKeys = (
 ): void => {
   if (keyring === undefined)
     throw new RedoubtError('KeyringChanged', 'the backup before was taken with a keyring, the cluster file names none');
+  // What a service holds only the server sees.
+  if (isInService(keyring)) return;
   const held = new Set(fingerprint.keyIds(keyring.keys));
   const gone = parent.keyIds
     .filter((id) => !held.has(id))
@@ -55,6 +60,20 @@ export const keyringAfter = async (
   throw new RedoubtError('KeyringRotated', `${keyringPath(config)} is not what it was when the backup began`);
 };
 
+const isInService = ({ files }: KeyringSnapshot): boolean => files.some(({ role }) => role === 'config');
+
+/** Names of the master keys in use where they are in a service; none where the keyring is here, and says so itself. */
+export const keysInService = async (
+  keyring: KeyringSnapshot | undefined,
+  { identity: { dataDirectory, pageSize }, tablespaces }: ServerFacts,
+): Promise<readonly string[]> =>
+  keyring !== undefined && isInService(keyring)
+    ? masterKeyNames(
+        tablespaces.filter(({ encrypted }) => encrypted).map(({ path }) => join(dataDirectory, path)),
+        pageSize,
+      )
+    : [];
+
 const masterKeys = ({ keys }: KeyringSnapshot): string =>
   keys
     .filter(({ name }) => !name.startsWith(TRANSITION_KEY))
@@ -75,6 +94,7 @@ export const storeKeyring = async (
   keyring: KeyringSnapshot,
   transition: Transition,
   fingerprint: KeyringFingerprint,
+  inService: readonly string[],
   sealed: (key: string, content: Buffer) => Promise<StoredObject>,
   instruction: BackupInstruction,
 ): Promise<Escrow> => {
@@ -84,7 +104,7 @@ export const storeKeyring = async (
       kind: keyring.kind,
       object: await sealed(keyringKey(instruction), document),
       fingerprint: fingerprint.of(document),
-      keyIds: fingerprint.keyIds(keyring.keys),
+      keyIds: [...fingerprint.keyIds(keyring.keys), ...inService],
       transition,
     };
   } finally {

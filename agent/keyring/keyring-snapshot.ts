@@ -40,7 +40,8 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTDIR: 'there is no such file',
 };
 
-const readPart = async (role: Role, path: string): Promise<KeyringPart> => {
+/** One file of a keyring, whole. Throws `KeyringUnreadable` where it is missing, unreadable or empty. */
+export const readPart = async (role: Role, path: string): Promise<KeyringPart> => {
   try {
     await using file = await open(path, 'r');
     const stat = await file.stat();
@@ -91,7 +92,7 @@ const snapshot = (
 ): KeyringSnapshot => ({ kind, files, keys, pbkdf2Iterations, destroy: () => wipe(files, keys) });
 
 /** Where a component keeps keys on the host although they are wrapped elsewhere: the AWS KMS one, in the file its configuration names. */
-const localDataFile = (kind: KeyringKind, content: Buffer | undefined): string | undefined => {
+export const localDataFile = (kind: KeyringKind, content: Buffer | undefined): string | undefined => {
   if (kind !== 'component-keyring-kms' || content === undefined) return undefined;
   try {
     const { path } = JSON.parse(content.toString('utf8')) as { readonly path?: unknown };

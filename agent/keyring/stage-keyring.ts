@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Transition } from '#core/tablespace-encryption.ts';
 import type { EngineKeyring } from '../engines/engine.ts';
 import type { SecretDirectory } from '../io/secret-directory.ts';
-import type { KeyringSnapshot } from './keyring-snapshot.ts';
+import { type KeyringSnapshot, localDataFile } from './keyring-snapshot.ts';
 
 export interface Staging {
   readonly transition: Transition;
@@ -60,7 +60,7 @@ export const stageKeyring = (
       case 'component-keyring-kmip':
       case 'component-keyring-kms': {
         const config = content('config') ?? Buffer.alloc(0);
-        const isLocal = content('keyring') !== undefined;
+        const isLocal = localDataFile(kind, config) !== undefined;
         return {
           path: write(
             `${kind.replaceAll('-', '_')}.cnf`,

@@ -47,25 +47,54 @@ const MYSQL_LAYOUTS: Readonly<Record<string, { readonly uuidAt: number }>> = {
   lCC: { uuidAt: 7 },
 };
 
-const mysqlFault = (page: Buffer, pageSize: number, keys: readonly KeyringKey[]): string | undefined => {
+interface WrappedKey {
+  /** Of the master key it is wrapped by. */
+  readonly name: string;
+  readonly wrapped: Buffer;
+  readonly sum: number;
+}
+
+/** The key of an encrypted tablespace, as page 0 carries it; `undefined` where it carries none or is of another layout. */
+const wrappedKeyOn = (page: Buffer, pageSize: number): WrappedKey | undefined => {
   const at = infoOffset(pageSize, pageSize);
   const layout = MYSQL_LAYOUTS[page.toString('latin1', at, at + 3)];
   if (layout === undefined || page.length < at + layout.uuidAt + UUID + WRAPPED + 4) return undefined;
-  const id = page.readUInt32BE(at + 3);
   const uuidAt = at + layout.uuidAt;
   const uuid = page.toString('latin1', uuidAt, uuidAt + UUID);
   // Between two states of the server: no key is named yet.
   if (!/^[0-9a-fA-F-]{36}$/.test(uuid)) return undefined;
-  const name = `INNODBKey-${uuid}-${id}`;
+  return {
+    name: `INNODBKey-${uuid}-${page.readUInt32BE(at + 3)}`,
+    wrapped: page.subarray(uuidAt + UUID, uuidAt + UUID + WRAPPED),
+    sum: page.readUInt32BE(uuidAt + UUID + WRAPPED),
+  };
+};
+
+const mysqlFault = (page: Buffer, pageSize: number, keys: readonly KeyringKey[]): string | undefined => {
+  const found = wrappedKeyOn(page, pageSize);
+  if (found === undefined) return undefined;
+  const { name, wrapped, sum } = found;
   const master = keys.find((key) => key.name === name);
   if (master === undefined) return `its master key ${name} is not there`;
-  const wrapped = page.subarray(uuidAt + UUID, uuidAt + UUID + WRAPPED);
   const decipher = createDecipheriv(`aes-${master.bytes.length * 8}-ecb`, master.bytes, null).setAutoPadding(false);
   const plain = Buffer.concat([decipher.update(wrapped), decipher.final()]);
-  const sum = page.readUInt32BE(uuidAt + UUID + WRAPPED);
   const opens = sum === crc32c(plain) || sum === crc32(plain);
   plain.fill(0);
   return opens ? undefined : `the bytes under the name ${name} are not those of its master key`;
+};
+
+/**
+ * The names of the master keys that the encrypted tablespaces among `paths` are wrapped by, in order: where a keyring is in a service, it is all
+ * there is to see of it.
+ */
+export const masterKeyNames = async (paths: readonly string[], pageSize: number): Promise<readonly string[]> => {
+  const names = new Set<string>();
+  for (const path of paths) {
+    const page = await readStart(path, pageSize);
+    const found = page && wrappedKeyOn(page, pageSize);
+    if (found !== undefined) names.add(found.name);
+  }
+  return [...names].sort();
 };
 
 const MARIADB_MAGIC = Buffer.from([0x73, 0x0e, 0x0c, 0x52, 0x45, 0x74]);

@@ -6,12 +6,14 @@ import type { TablespaceEncryption } from '#core/tablespace-encryption.ts';
 import { runProgram } from '../restore/run-program.ts';
 import type { OpenEscrow } from './fetch-escrow.ts';
 import { type KeyringFingerprint, keyNameOf } from './keyring-fingerprint.ts';
-import { readKeyring } from './keyring-snapshot.ts';
+import { type KeyringPart, localDataFile, readKeyring, readPart } from './keyring-snapshot.ts';
 
 /** What the server that is to run on a restored directory has for a keyring. */
 export type TargetKeyring =
-  /** Nothing is encrypted, or the keys are in a service that only the server reaches. */
+  /** Nothing is encrypted. */
   | { readonly kind: 'not-needed' }
+  /** The keys are in a service: whether it still has them, only the server sees. */
+  | { readonly kind: 'in-service' }
   | { readonly kind: 'fits' }
   /** No file is there; the escrowed one can be put there. */
   | { readonly kind: 'absent'; readonly paths: readonly string[] }
@@ -20,12 +22,37 @@ export type TargetKeyring =
   /** The cluster file names none. */
   | { readonly kind: 'unnamed' };
 
-/** The files a server reads its keyring from, in the order of an escrow's. */
-const filesOf = (config: TablespaceEncryption): readonly string[] => {
-  if (!('path' in config)) return [];
-  return config.kind === 'file-key-management' && config.keyFileKey !== undefined
-    ? [config.path, config.keyFileKey]
-    : [config.path];
+interface KeyringFile {
+  readonly role: KeyringPart['role'];
+  readonly path: string;
+}
+
+/** The files on this host that a server reads keys from. Throws `KeyringUnreadable` where a configuration that leads to them cannot be read. */
+const filesOf = async (config: TablespaceEncryption): Promise<readonly KeyringFile[]> => {
+  if (!('path' in config)) {
+    const local = localDataFile(config.kind, (await readPart('config', config.config)).content);
+    return local === undefined ? [] : [{ role: 'keyring', path: local }];
+  }
+  return [
+    { role: 'keyring', path: config.path },
+    ...(config.kind === 'file-key-management' && config.keyFileKey !== undefined
+      ? [{ role: 'key-file-key', path: config.keyFileKey } as const]
+      : []),
+  ];
+};
+
+/** The keys of a server that gets a new master key, as they are; `place` is the file that will hold it, absent where a service does. */
+export interface OwnKeyring {
+  readonly files: readonly KeyringPart[];
+  readonly place: string | undefined;
+}
+
+/** Throws `KeyringUnreadable` where the configuration that leads to the keys cannot be read. No file yet is no fault: a new one will be made. */
+export const readOwnKeyring = async (config: TablespaceEncryption): Promise<OwnKeyring> => {
+  const configuration = 'path' in config ? [] : [await readPart('config', config.config)];
+  const place = (await filesOf(config))[0]?.path;
+  const own = place !== undefined && (await exists(place)) ? [await readPart('keyring', place)] : [];
+  return { files: [...configuration, ...own], place };
 };
 
 const exists = (path: string): Promise<boolean> =>
@@ -33,6 +60,18 @@ const exists = (path: string): Promise<boolean> =>
     () => true,
     (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
   );
+
+/**
+ * A generated transition key is only in the keyring of the backup, so that is what a server gets. Throws `KeyringUnreadable` where it has one
+ * already: it is never overwritten.
+ */
+export const checkGeneratedFits = ({ files, place }: OwnKeyring): void => {
+  if (files.some(({ role }) => role === 'keyring'))
+    throw new RedoubtError(
+      'KeyringUnreadable',
+      `${place} exists, but only the keyring of the backup holds its transition key: move it away, and it is put there`,
+    );
+};
 
 /** Looks at what is there, before anything is restored. */
 export const lookAtTargetKeyring = async (
@@ -44,12 +83,11 @@ export const lookAtTargetKeyring = async (
   if (config === undefined) return { kind: 'unnamed' };
   if (config.kind !== escrow.kind)
     return { kind: 'lacks', why: `the backup needs a ${escrow.kind}, the server has a ${config.kind}` };
-  const files = filesOf(config);
-  if (files.length === 0) return { kind: 'not-needed' };
+  const files = (await filesOf(config)).map(({ path }) => path);
   const absent: string[] = [];
   for (const path of files) if (!(await exists(path))) absent.push(path);
-  if (absent.includes(config.kind === 'file-key-management' ? config.path : (files[0] as string)))
-    return { kind: 'absent', paths: absent };
+  if (files[0] !== undefined && absent.includes(files[0])) return { kind: 'absent', paths: absent };
+  if (!('path' in config)) return { kind: 'in-service' };
   let held: ReadonlySet<string>;
   try {
     const keyring = await readKeyring(config);
@@ -99,14 +137,14 @@ export const installEscrow = async (
 ): Promise<readonly string[]> => {
   const written: string[] = [];
   try {
-    for (const [index, path] of filesOf(config).entries()) {
-      const content = files[index]?.content;
+    for (const { role, path } of await filesOf(config)) {
+      const content = files.find((file) => file.role === role)?.content;
       if (content === undefined || (await exists(path))) continue;
       await createFile(path, content, owner);
       written.push(path);
     }
     const now = await lookAtTargetKeyring(config, escrow, fingerprint);
-    if (now.kind !== 'fits')
+    if (now.kind !== 'fits' && now.kind !== 'in-service')
       throw new RedoubtError('KeyringUnreadable', now.kind === 'lacks' ? now.why : `there is no keyring (${now.kind})`);
     return written;
   } catch (error) {

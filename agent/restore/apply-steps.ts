@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import type { Engine, EngineVersion } from '#agent/engines/engine.ts';
 import { SecretDirectory } from '#agent/io/secret-directory.ts';
 import type { OpenEscrow } from '#agent/keyring/fetch-escrow.ts';
+import { filesToPrepareWith } from '#agent/keyring/files-to-prepare-with.ts';
 import { stageKeyring } from '#agent/keyring/stage-keyring.ts';
 import type { EngineKeys } from '#agent/keys/open-engine-keys.ts';
 import type { InventoryDocument } from '#agent/stream/inventory-format.ts';
@@ -145,7 +146,7 @@ export const applySteps = async (request: ApplyRequest): Promise<void> => {
         escrow &&
         stageKeyring(
           secrets,
-          { kind: escrow.escrow.kind, files: escrow.files },
+          { kind: escrow.escrow.kind, files: await filesToPrepareWith(escrow, request.target.keyring) },
           {
             transition: escrow.escrow.transition,
             passphrase: escrow.escrow.transition === 'passphrase' ? passphrase : undefined,

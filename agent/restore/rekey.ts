@@ -8,7 +8,7 @@ import type { OpenEscrow } from '#agent/keyring/fetch-escrow.ts';
 import type { KeyringPart } from '#agent/keyring/keyring-snapshot.ts';
 import { stageKeyring } from '#agent/keyring/stage-keyring.ts';
 import { TABLESPACE_KEYS_FILE } from '#agent/keyring/tablespace-keys-file.ts';
-import { replaceKeyring } from '#agent/keyring/target-keyring.ts';
+import { checkGeneratedFits, type OwnKeyring, readOwnKeyring, replaceKeyring } from '#agent/keyring/target-keyring.ts';
 import type { InventoryDocument } from '#agent/stream/inventory-format.ts';
 import { plainPath } from '#agent/stream/xbcrypt.ts';
 import { RedoubtError } from '#core/errors.ts';
@@ -40,18 +40,10 @@ const missing = (error: unknown): undefined => {
 };
 
 /** What the new master key goes into: the server's own keyring as it is, or, where the engine put the transition key into it, the escrowed one. */
-const keyringFor = async ({ target, escrow }: RekeyStep): Promise<readonly KeyringPart[]> => {
-  if (!('path' in target)) return [{ role: 'config', name: 'config', content: await readFile(target.config) }];
-  const own = await readFile(target.path).catch(missing);
-  if (escrow.escrow.transition === 'generated') {
-    if (own !== undefined)
-      throw new RedoubtError(
-        'KeyringUnreadable',
-        `${target.path} exists, but only the keyring of the backup holds its transition key: move it away, and it is put there`,
-      );
-    return escrow.files;
-  }
-  return own === undefined ? [] : [{ role: 'keyring', name: 'keyring', content: own }];
+const keyringFor = (own: OwnKeyring, { escrow }: RekeyStep): readonly KeyringPart[] => {
+  if (escrow.escrow.transition !== 'generated' || own.place === undefined) return own.files;
+  checkGeneratedFits(own);
+  return [...own.files, ...escrow.files.filter(({ role }) => role === 'keyring')];
 };
 
 const dataFileOf = (keyring: EngineKeyring): string => join(dirname(keyring.path), 'keyring');
@@ -64,10 +56,10 @@ const dataFileOf = (keyring: EngineKeyring): string => join(dirname(keyring.path
 export const rekey = async (step: RekeyStep): Promise<void> => {
   const { engine, base, secrets, signal, target } = step;
   const prepared = `${base}-prepared`;
-  const files = await keyringFor(step);
+  const own = await readOwnKeyring(target);
   const keyring = stageKeyring(
     secrets,
-    { kind: target.kind, files },
+    { kind: target.kind, files: keyringFor(own, step) },
     {
       transition: step.escrow.escrow.transition,
       passphrase: step.passphrase,
@@ -105,16 +97,16 @@ export const rekey = async (step: RekeyStep): Promise<void> => {
     await copyFile(join(prepared, name), join(base, name)).catch(missing);
   // It opens every tablespace for whoever has the transition key, and is of no use once the new master key does.
   await rm(join(base, TABLESPACE_KEYS_FILE), { force: true });
-  if ('path' in target) {
+  if (own.place !== undefined) {
     const content = await readFile(dataFileOf(keyring)).catch(missing);
     if (content === undefined || content.length === 0)
       throw new RedoubtError('KeyringUnreadable', 'the engine put no new master key into the keyring');
-    const kept = await replaceKeyring(target.path, content, step.owner, step.run);
+    const kept = await replaceKeyring(own.place, content, step.owner, step.run);
     content.fill(0);
     step.log(
-      kept === target.path
-        ? `[Keyring] ${target.path} holds the new master key.`
-        : `[Keyring] ${target.path} holds the new master key besides its own; as it was it is now ${kept}`,
+      kept === own.place
+        ? `[Keyring] ${own.place} holds the new master key.`
+        : `[Keyring] ${own.place} holds the new master key besides its own; as it was it is now ${kept}`,
     );
   }
   await rm(prepared, { recursive: true, force: true });

@@ -2,7 +2,13 @@ import type { RunContext } from '#agent/commands/run-context.ts';
 import { fetchEscrow, type OpenEscrow } from '#agent/keyring/fetch-escrow.ts';
 import { KeyringFingerprint, keyNameOf } from '#agent/keyring/keyring-fingerprint.ts';
 import { keyringPath } from '#agent/keyring/keyring-snapshot.ts';
-import { installEscrow, lookAtTargetKeyring, type TargetKeyring } from '#agent/keyring/target-keyring.ts';
+import {
+  checkGeneratedFits,
+  installEscrow,
+  lookAtTargetKeyring,
+  readOwnKeyring,
+  type TargetKeyring,
+} from '#agent/keyring/target-keyring.ts';
 import { type EngineKeys, openEngineKeys } from '#agent/keys/open-engine-keys.ts';
 import type { RestoreInstruction } from '#core/agent-protocol.ts';
 import { RedoubtError } from '#core/errors.ts';
@@ -70,6 +76,12 @@ export const checkTargetKeyring = async (
         'EncryptionUnsupported',
         `${last.backup} was taken with a transition key; name the keyring of the server that will run on it (tablespaceEncryption)`,
       );
+    const own = await readOwnKeyring(tablespaceEncryption);
+    try {
+      if (escrow.transition === 'generated') checkGeneratedFits(own);
+    } finally {
+      for (const { content } of own.files) content.fill(0);
+    }
     return { kind: 'not-needed' };
   }
   const found = await lookAtTargetKeyring(tablespaceEncryption, escrow, fingerprint);
@@ -101,6 +113,13 @@ export const handOverKeyring = async (
     return;
   }
   const names = last.keyring.keyIds.map(keyNameOf);
+  if (found.kind === 'in-service') {
+    context.log(
+      `[Keyring] A server on this directory needs a ${last.keyring.kind} with ${names.join(', ') || 'its keys'}: the service must still hold them, ` +
+        `and the server's configuration lead there. The one of the backup is sealed in ${last.keyring.object.key}.`,
+    );
+    return;
+  }
   const where =
     found.kind === 'lacks' ? found.why : `there is none${config === undefined ? '' : ` at ${keyringPath(config)}`}`;
   context.log(

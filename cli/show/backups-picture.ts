@@ -12,6 +12,19 @@ type Backup = Backups['backups'][number];
 
 const barWidth = 20;
 
+/** A transition key is one backup's own, and no rotation. */
+const masterKeys = ({ keyring }: Backup): readonly string[] =>
+  (keyring?.keyIds ?? []).filter((id) => !id.startsWith('XBKey-'));
+
+/** How many keys the keyring of a backup has, and how many of them are new since the backup before: that is a rotation. */
+const keyringWords = (backup: Backup, before: Backup | undefined): string => {
+  if (backup.keyring === undefined) return '';
+  const keys = masterKeys(backup);
+  const held = new Set(before && masterKeys(before));
+  const fresh = before === undefined ? 0 : keys.filter((id) => !held.has(id)).length;
+  return `${keys.length === 1 ? '1 key' : `${keys.length} keys`}${fresh === 0 ? '' : `, ${fresh} new`}`;
+};
+
 const shreddedWords = ({ at, by, reason }: Shredding): string =>
   `✗ cannot be restored: its keys were shredded ${formatTime(at)} by ${by}${reason ? ` (${reason})` : ''}`;
 
@@ -32,6 +45,9 @@ export const backupsPicture = ({ chains, backups }: Backups): string =>
         { title: 'from LSN', of: ({ fromLsn }) => String(fromLsn), right: true },
         { title: 'to LSN', of: ({ toLsn }) => String(toLsn), right: true },
         { title: 'stored', of: ({ storedBytes }) => formatBytes(storedBytes), right: true },
+        ...(line.some(({ keyring }) => keyring !== undefined)
+          ? [{ title: 'keyring', of: (each: Backup) => keyringWords(each, line[line.indexOf(each) - 1]) }]
+          : []),
         { title: '', of: ({ storedBytes }) => bar(storedBytes / largest, barWidth) },
       ];
       const count = line.length === 1 ? '1 backup' : `${line.length} backups`;
