@@ -173,6 +173,23 @@ begun because the cluster has no chain yet
     );
   });
 
+  it('shows how many keys each keyring had, and a rotation between two backups', async () => {
+    const keyring = (...keyIds: string[]) => ({ keyring: { fingerprint: 'a'.repeat(64), keyIds } });
+    const [one, two] = ['INNODBKey-u-1#0123456789abcdef', 'INNODBKey-u-2#0123456789abcdef'];
+    givenAnswers({
+      chains: [chain],
+      backups: [
+        backup(0, keyring(one)),
+        backup(1, keyring(one, 'XBKey-u-x#0123456789abcdef')),
+        backup(2, keyring(one, two)),
+      ],
+    });
+    const { out } = await redoubt('backups shop');
+    expect(out.split('\n').map((line) => /keyring|\d keys?(, \d new)?/.exec(line)?.[0])).toEqual(
+      expect.arrayContaining(['keyring', '1 key', '1 key', '2 keys, 1 new']),
+    );
+  });
+
   it('keeps LSNs beyond 2^53 exact in --json', async () => {
     givenAnswers({ chains: [chain], backups: [backup(0, { toLsn: '18446744073709551615' })] });
     expect(JSON.parse((await redoubt('backups shop --json')).out).backups[0].toLsn).toBe('18446744073709551615');

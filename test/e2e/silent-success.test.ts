@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { zstdDecompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { failureOf } from '#test/agent/keyring/chain-lab.ts';
+import { failureOf, type TakenBackup } from '#test/agent/keyring/chain-lab.ts';
 import { XtrabackupLab } from '#test/agent/keyring/xtrabackup-lab.ts';
 import { isStandIn } from '#test/contract/xtrabackup/engine-home.ts';
 import { xbstreamOf } from '#test/doubles/xbstream-writer.ts';
@@ -261,7 +262,7 @@ describe('at decryption, prepare and hand-over', () => {
     expect(await refused(atBase(claimed))).toMatch(/^PrepareIncomplete: .*the engine read none of its redo$/);
   });
 
-  it('63f: the disk is full, and the checkpoints say prepared; the next run begins again', async () => {
+  it('63f: the disk is full, the checkpoints say prepared, and the next run begins again', async () => {
     const directory = lab.fresh('restored');
     const full =
       `sed -i 's/^backup_type = .*/backup_type = full-prepared/' "$TARGET/xtrabackup_checkpoints"; ` +
@@ -373,6 +374,23 @@ describe
     expect(await backup('set -- "$@" --paralel=2')).toMatch(
       version.startsWith('2.4') ? /^no error$/ : /^EngineUnsuited: .*unknown argument/,
     );
+  });
+
+  // 8.x copies the configuration of a component into the backup.
+  it.each(['native', 'sealed'] as const)('leaves no configuration of a keyring in clear: %s', async (mode) => {
+    lab.chain.encryption = { mode, algorithm: 'AES256' };
+    await takeWith('none');
+    const { manifest } = lab.chain.taken[0] as TakenBackup;
+    for (const { key } of manifest.segments) {
+      const body = lab.chain.repository.objects.get(key) as Buffer;
+      const stored = mode === 'native' ? zstdDecompressSync(body) : body;
+      expect(stored.includes('component_keyring_file.cnf.xbcrypt')).toBe(mode === 'native' && component === true);
+      expect(stored.includes(lab.keyring)).toBe(false);
+    }
+    const directory = lab.fresh('restored');
+    await lab.chain.restore({ directory });
+    lab.chain.encryption = { mode: 'sealed', algorithm: 'AES256' };
+    expect(readdirSync(directory).filter((name) => /keyring/.test(name))).toEqual([]);
   });
 
   it('PXB-3571: a backup for a transition key is refused where it has no keys of tablespaces', async () => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,6 +13,7 @@ import type { BackupInstruction } from '#core/agent-protocol.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { lsn } from '#core/lsn.ts';
 import { type Manifest, manifestSchema } from '#core/manifest.ts';
+import { INFO_AT, wrapKey } from '#test/doubles/page-store/encryption-info.ts';
 import { endChunk, payloadChunk, xbstreamOf } from '#test/doubles/xbstream-writer.ts';
 import {
   checkpointsOf,
@@ -331,6 +332,59 @@ describe('encryption that this agent cannot do is refused, never left out', () =
     const surroundings = taking.in ?? lab();
     expect(await failure({ ...taking, in: surroundings })).toMatchObject({ code: 'EncryptionUnsupported' });
     expect(surroundings.repository.writes).toEqual([]);
+  });
+});
+
+describe('a server whose keys are in a Vault', () => {
+  const UUID = '0c2f0a10-e62a-11f1-8917-02fc00000001';
+  const TOKEN = 'hvs.known-token-of-the-vault';
+  const pageOf = (master: number): Buffer => {
+    const page = Buffer.alloc(16_384);
+    wrapKey({ key: Buffer.alloc(32), iv: Buffer.alloc(32) }, Buffer.alloc(32), UUID, master).copy(page, INFO_AT);
+    return page;
+  };
+  let data: string;
+  let surroundings: Lab;
+  let request: BackupInstruction;
+
+  beforeEach(() => {
+    data = mkdtempSync(join(tmpdir(), 'redoubt-data-'));
+    mkdirSync(join(data, 'app'));
+    writeFileSync(join(data, 'app/t.ibd'), pageOf(4));
+    const config = join(data, 'vault.conf');
+    writeFileSync(config, `token = ${TOKEN}\n`, { mode: 0o600 });
+    const server = {
+      ...facts,
+      identity: { ...identity, flavour: 'mysql', dataDirectory: data } as const,
+      tablespaces: facts.tablespaces.map((each) => ({ ...each, encrypted: each.name === 'app/t' })),
+      variables: { keyring_vault_config: config },
+    };
+    surroundings = lab([server]);
+    request = instruction({ tablespaceEncryption: { kind: 'keyring-vault', config } });
+  });
+  afterEach(() => rmSync(data, { recursive: true }));
+  const taking = (script = okScript) =>
+    ({ in: surroundings, request, script, engine: { checkEncryption: () => undefined } }) as const;
+
+  it('is backed up with the master keys in use by name, and its token sealed', async () => {
+    await take(taking());
+    const { keyring } = manifestOf(surroundings);
+    expect(keyring).toMatchObject({ kind: 'keyring-vault', keyIds: [`INNODBKey-${UUID}-4`] });
+    for (const [key, body] of surroundings.repository.objects) expect(body.includes(TOKEN), key).toBe(false);
+    const opened = await unsealBuffer(
+      surroundings.repository.objects.get(keyring?.object.key ?? '') as Buffer,
+      surroundings.dataKey,
+      sealContextOf(request, keyring?.object.key ?? ''),
+    );
+    expect(opened.includes(Buffer.from(`token = ${TOKEN}\n`).toString('base64'))).toBe(true);
+  });
+
+  it('is not, where the master key is rotated meanwhile: KeyringRotated', async () => {
+    const rotated = join(directory, 'rotated');
+    writeFileSync(rotated, pageOf(5));
+    expect(await failure(taking(`cp ${rotated} ${data}/app/t.ibd; ${okScript}`))).toMatchObject({
+      code: 'KeyringRotated',
+    });
   });
 });
 

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -134,6 +134,40 @@ describe('schema changes while XtraBackup copies', () => {
   it.each(ENGINES)('%s %o is left its own lock, the one that loses nothing', (name, of) => {
     const { args, optionFile } = engineOf(name).backupCommand(of, request());
     expect(`${args.join(' ')} ${optionFile}`).not.toMatch(/lock[-_]ddl|no[-_](backup[-_])?lock/);
+  });
+});
+
+// 2.4 ignores what it does not know (recorded: 73c).
+describe('a misspelt option of XtraBackup', () => {
+  const help = new URL('../../fixtures/xtrabackup-2.4.7-help/options.txt', import.meta.url);
+  const known = new Set(readFileSync(help, 'utf8').split('\n'));
+  const of = version('2.4.7');
+  const keyring = { kind: 'keyring-file', path: '/k', transition: 'none' } as const;
+  const native = { algorithm: 'AES256', keyFile: '/k', threads: 2 } as const;
+  const engine = engineOf('xtrabackup');
+
+  it('cannot be: every option is one that 2.4.7 lists in its help', () => {
+    const limits = limitsSchema.parse({ engineThrottle: 4 });
+    const commands = [
+      engine.backupCommand(
+        of,
+        request({ facts: { ...facts('mysql', '5.7.12'), variables: {} }, fromLsn: lsn(1n), limits, keyring, native }),
+      ),
+      ...engine.prepareCommands(of, {
+        baseDirectory: '/b',
+        incrementDirectory: '/i',
+        last: false,
+        memoryBytes: 1,
+        keyring: { ...keyring, baseOptions: '', stepOptions: '' },
+      }),
+      engine.decryptCommand(of, { directory: '/d', native }),
+    ];
+    const used = commands.flatMap(({ args, optionFile = '' }) => [
+      ...args.map((arg) => arg.replace(/=.*/, '')),
+      ...[...optionFile.matchAll(/^([\w-]+)=/gm)].map(([, name]) => `--${name}`),
+    ]);
+    expect(used.length).toBeGreaterThan(20);
+    expect(used.filter((option) => !known.has(option))).toEqual([]);
   });
 });
 
