@@ -144,9 +144,8 @@ export class LeakLab {
     );
   }
 
-  /** The keys of the chain, as only the agent ever sees them. */
-  async chainKeys(): Promise<Readonly<Partial<Record<KeyPurpose, Buffer>>>> {
-    const [manifest] = await this.manifests();
+  /** The keys of a backup's chain, as only the agent ever sees them. */
+  async keysOf(manifest: Manifest | undefined): Promise<Readonly<Partial<Record<KeyPurpose, Buffer>>>> {
     if (manifest === undefined || 'shredded' in manifest.keys) throw new Error('there is no manifest with keys');
     const { endpoint, principals } = this.controlPlane.cloud;
     const root = principals.credentialsFor(`arn:aws:iam::${accountId}:root`);
@@ -166,8 +165,9 @@ export class LeakLab {
 
   /** What lies sealed in the bucket, opened. */
   async opened(): Promise<readonly Place[]> {
-    const keys = await this.chainKeys();
-    const opened = (await this.manifests()).map((manifest) => openBackup(manifest, keys, (key) => this.#read(key)));
+    const opened = (await this.manifests()).map(async (manifest) =>
+      openBackup(manifest, await this.keysOf(manifest), (key) => this.#read(key)),
+    );
     return (await Promise.all(opened)).flat();
   }
 

@@ -55,7 +55,7 @@ beforeAll(async () => {
   await mysql.addRows('enc', 100);
   await mysql.rotate();
   // Nobody but the agent has seen the chain's keys so far: what the full left of them is found in the end.
-  const keys = await lab.chainKeys();
+  const keys = await lab.keysOf((await lab.manifests())[0]);
   const transition = keys['transition-key'];
   for (const [name, bytes] of Object.entries(keys)) secrets.push({ name, bytes });
   if (transition !== undefined)
@@ -139,7 +139,6 @@ describe('backups and a restore of a MySQL with every kind of key, from the comm
   });
 
   it('show the tokens of a run to the host alone', async () => {
-    expect(await lab.tokens()).toHaveLength(6);
     expect(await lab.strayTokens(shown)).toEqual([]);
   });
 
