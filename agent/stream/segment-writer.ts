@@ -6,6 +6,7 @@ import type { StoredObject } from '#core/manifest.ts';
 import type { Repository, Upload } from '../repository/repository.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { crc32Combine } from './crc32-combine.ts';
+import { freeBuffer } from './free-buffer.ts';
 import { createSeal } from './seal.ts';
 import type { SealContext } from './seal-context.ts';
 import type { Throttle } from './throttle.ts';
@@ -110,6 +111,7 @@ export class SegmentWriter {
       at += copied;
       if (this.#filled === this.#part.length) this.#send();
     }
+    freeBuffer(piece);
   }
 
   #send(): void {
