@@ -15,7 +15,8 @@ import { ObjectStore } from '#local/cloud/s3/object-store.ts';
 import { agentDirectoryOf, type LocalControlPlane, type LocalHost, startControlPlane } from '#local/control-plane.ts';
 import { type Mariadb, PLUGIN_DIRECTORY, startMariadb } from '#local/mariadb/start-mariadb.ts';
 import { XtrabackupLab } from '#test/agent/keyring/xtrabackup-lab.ts';
-import { engineHome, isStandIn } from '#test/contract/xtrabackup/engine-home.ts';
+import { describeWhere } from '#test/contract/xtrabackup/describe-where.ts';
+import { engineHome, whyNotVersion } from '#test/contract/xtrabackup/engine-home.ts';
 import { commandsOf } from '#test/docs/restore-by-hand-page.ts';
 
 // INV-8. Backups are taken by the product; then there is only what docs/restore-by-hand.md prints, in bash, as it stands.
@@ -398,23 +399,24 @@ describe('docs/restore-by-hand.md, for a MySQL with encrypted tables', () => {
     expect(await lab.sumsIn(restored.dataDirectory, restored.keyring)).toBe(sums);
   });
 
-  // Only the stand-in has a version that knows transition keys.
-  it.skipIf(!isStandIn)('brings back a chain with a transition key, under a new master key', async () => {
-    const version = '8.0.35';
-    const lab = await XtrabackupLab.create({ version });
-    const sums = await chainOf(lab, ledger, {
-      engineDirectory: join(lab.directory, 'bin'),
-      encryption: { mode: 'native-and-sealed' },
-      tablespaceEncryption: { kind: 'keyring-file', path: lab.keyring, transition: 'passphrase' },
+  const version = '8.0.35';
+  describeWhere(whyNotVersion(version), `XtraBackup ${version}`, () => {
+    it('brings back a chain with a transition key, under a new master key', async () => {
+      const lab = await XtrabackupLab.create({ version });
+      const sums = await chainOf(lab, ledger, {
+        engineDirectory: join(lab.directory, 'bin'),
+        encryption: { mode: 'native-and-sealed' },
+        tablespaceEncryption: { kind: 'keyring-file', path: lab.keyring, transition: 'passphrase' },
+      });
+      const restored = await restoreByHand({
+        engine: 'XtraBackup',
+        cluster: ledger,
+        serverOptions,
+        path: [join(lab.directory, 'bin'), join(engineHome, 'bin')],
+        environment: { REDOUBT_STANDIN_VERSION: version },
+      });
+      expect(restored.status, restored.said).toBe(0);
+      expect(await lab.sumsIn(restored.dataDirectory, restored.keyring)).toBe(sums);
     });
-    const restored = await restoreByHand({
-      engine: 'XtraBackup',
-      cluster: ledger,
-      serverOptions,
-      path: [join(lab.directory, 'bin'), join(engineHome, 'bin')],
-      environment: { REDOUBT_STANDIN_VERSION: version },
-    });
-    expect(restored.status, restored.said).toBe(0);
-    expect(await lab.sumsIn(restored.dataDirectory, restored.keyring)).toBe(sums);
   });
 });
