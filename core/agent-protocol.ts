@@ -1,5 +1,11 @@
 import { z } from 'zod';
-import { clusterConfigSchema, encryptionSchema, limitsSchema, serverConfigSchema } from './cluster-config.ts';
+import {
+  clusterConfigSchema,
+  decryptAtSchema,
+  encryptionSchema,
+  limitsSchema,
+  serverConfigSchema,
+} from './cluster-config.ts';
 import { type ErrorCode, errorCodes } from './errors.ts';
 import { backupIdSchema, chainIdSchema, clusterIdSchema, instanceIdSchema, runIdSchema } from './ids.ts';
 import { lsnSchema } from './lsn.ts';
@@ -93,6 +99,7 @@ export const restoreInstructionSchema = z.object({
   directory: serverConfigSchema.shape.dataDirectory,
   server: serverConfigSchema,
   limits: limitsSchema,
+  decryptAt: decryptAtSchema,
   /** Of the server that will run on the restored directory. */
   tablespaceEncryption: clusterConfigSchema.shape.tablespaceEncryption,
   keys: grantedKeysSchema,

@@ -82,6 +82,13 @@ export type Limits = z.infer<typeof limitsSchema>;
 export const keyAlgorithmSchema = z.enum(['AES128', 'AES192', 'AES256']);
 
 /**
+ * When a restore decrypts what the engine encrypted: `stream`, by the agent while it extracts, or `directory`, by the engine itself
+ * (`xtrabackup --decrypt`) once all is extracted, which takes the space of the encrypted files besides.
+ */
+export const decryptAtSchema = z.enum(['stream', 'directory']).default('stream');
+export type DecryptAt = z.infer<typeof decryptAtSchema>;
+
+/**
  * How the bytes are encrypted before they leave the host. `sealed`: by the agent, authenticated. `native`: by the engine
  * (`--encrypt`), so that stock `xbstream` and `xtrabackup` alone read them; not authenticated, hence the digests.
  */
@@ -89,6 +96,7 @@ export const encryptionSchema = z.strictObject({
   mode: z.enum(['sealed', 'native', 'native-and-sealed']).default('sealed'),
   /** Of the engine's own encryption. */
   algorithm: keyAlgorithmSchema.default('AES256'),
+  decryptAt: decryptAtSchema,
 });
 export type Encryption = z.infer<typeof encryptionSchema>;
 

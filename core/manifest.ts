@@ -93,7 +93,7 @@ export const manifestSchema = z.object({
   inventory: storedObjectSchema,
   keyring: escrowSchema.optional(),
   engineLog: storedObjectSchema,
-  /** Bytes a restored data directory needs: the sum of the files' sizes as the inventory knows them. */
+  /** Bytes a restored data directory needs: the sum of the files' sizes as the inventory knows them, decrypted. */
   restoredBytes: z.number().int().nonnegative(),
   mac: z.string().regex(/^[0-9a-f]{64}$/),
 });

@@ -471,7 +471,7 @@ const commit = async (
   { copy, checked, before, inService, version, canary, startedAt, dataKey, fingerprint }: Commit,
 ): Promise<BackupAnswer> => {
   const { repository } = context;
-  const { stored, inventory, plainSizes, metadata, keyring } = copy;
+  const { stored, metadata, keyring } = copy;
   context.progress.phase('committing');
   const sealed = async (key: string, content: Buffer): Promise<StoredObject> =>
     repository.create(key, await sealBuffer(content, dataKey, sealContextOf(instruction, key)));
@@ -535,8 +535,7 @@ const commit = async (
     inventory: inventoryObject,
     ...(escrow === undefined ? {} : { keyring: escrow }),
     engineLog: engineLogObject,
-    // What is decrypted lies beside what it was made of until it was proven.
-    restoredBytes: inventory.bytes + plainSizes.bytes,
+    restoredBytes: checked.document.files.reduce((sum, { bytes, plainBytes }) => sum + (plainBytes ?? bytes), 0),
   };
   const text = encodeManifest(signManifest(unsigned, dataKey));
   const manifest = Buffer.from(text);

@@ -108,6 +108,12 @@ const checkEngine = (engine: Engine, version: EngineVersion, manifests: readonly
   }
 };
 
+/** What lies beside the decrypted files until these were proven. */
+const encryptedBytes = ({ decryptAt }: RestoreInstruction, manifests: readonly Manifest[]): number =>
+  manifests
+    .filter(({ stream }) => decryptAt === 'directory' && stream.encryption !== 'sealed')
+    .reduce((sum, { stream }) => sum + stream.bytes, 0);
+
 /** What is left of a hand-over that another restore began, undone as far as it goes; nothing of its staging directory is kept. */
 const undoHandOver = async (request: ReplaceRequest, swap: Swap): Promise<void> => {
   const { target, log } = request;
@@ -209,8 +215,8 @@ export const runRestore = async (
     if (!handingOver) {
       try {
         const missing = instruction.steps.filter((_, index) => journal.current.steps[index]?.state === 'pending');
-        await checkSpace(target.staging, bytesNeeded(missing));
         const missingManifests = manifests.filter((_, index) => journal.current.steps[index]?.state === 'pending');
+        await checkSpace(target.staging, bytesNeeded(missing) + encryptedBytes(instruction, missingManifests));
         await checkObjects(context.repository, missingManifests);
         context.progress.phase('downloading');
         context.progress.expect(missingManifests.reduce((sum, manifest) => sum + manifest.stream.bytes, 0));
@@ -224,6 +230,7 @@ export const runRestore = async (
           manifests,
           dataKey: dataKey.bytes,
           engineKeys: keys.engineKeys,
+          decryptAt: instruction.decryptAt,
           escrows: keys.escrows,
           target: { keyring: instruction.tablespaceEncryption, owner: instruction.server.owner, run: instruction.run },
           threads: instruction.limits.compressionThreads,

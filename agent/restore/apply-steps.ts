@@ -7,6 +7,7 @@ import { filesToPrepareWith } from '#agent/keyring/files-to-prepare-with.ts';
 import { stageKeyring } from '#agent/keyring/stage-keyring.ts';
 import type { EngineKeys } from '#agent/keys/open-engine-keys.ts';
 import type { InventoryDocument } from '#agent/stream/inventory-format.ts';
+import type { DecryptAt } from '#core/cluster-config.ts';
 import type { KeyAlgorithm } from '#core/key-shape.ts';
 import type { Manifest } from '#core/manifest.ts';
 import type { TablespaceEncryption } from '#core/tablespace-encryption.ts';
@@ -36,6 +37,7 @@ export interface ApplyRequest {
   readonly manifests: readonly Manifest[];
   readonly dataKey: Buffer;
   readonly engineKeys: EngineKeys;
+  readonly decryptAt: DecryptAt;
   /** By place in the line; absent where a backup has none. */
   readonly escrows: readonly (OpenEscrow | undefined)[];
   /** Of the server that will run on the directory: what a transition key is exchanged for its master key in. */
@@ -100,17 +102,19 @@ export const applySteps = async (request: ApplyRequest): Promise<void> => {
       const inventory = await inventoryOf(index, manifest);
       await journal.change((current) => advance(current, { kind: 'fetch', step: index }));
       const into = stepDirectory(staging, index);
+      const { encryption, algorithm } = manifest.stream;
+      const inDirectory = encryption !== 'sealed' && request.decryptAt === 'directory';
       await fetchBackup({
         repository: context.repository,
         manifest,
         inventory,
         dataKey: request.dataKey,
+        engineKey: encryption === 'sealed' || inDirectory ? undefined : request.engineKeys.engine,
         into,
         signal,
         onProgress: (bytes, files) => context.progress.add(bytes, files),
       });
-      const { encryption, algorithm } = manifest.stream;
-      if (encryption !== 'sealed')
+      if (inDirectory)
         await decryptExtracted({
           engine,
           version,

@@ -8,6 +8,7 @@ import { unseal, unsealBuffer } from '#agent/stream/unseal.ts';
 import { XbstreamReader } from '#agent/stream/xbstream-reader.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { type Manifest, manifestObjects, type StoredObject } from '#core/manifest.ts';
+import { DecryptedEvents } from './decrypted-events.ts';
 import { download, downloadWhole } from './download.ts';
 import { Extractor } from './extractor.ts';
 
@@ -80,6 +81,8 @@ export interface FetchRequest {
   readonly manifest: Manifest;
   readonly inventory: InventoryDocument;
   readonly dataKey: Buffer;
+  /** Decrypts what the engine encrypted while it passes; absent: it is extracted as it is. */
+  readonly engineKey: Buffer | undefined;
   /** Must not exist. Gone again where this throws. */
   readonly into: string;
   readonly signal: AbortSignal;
@@ -89,13 +92,15 @@ export interface FetchRequest {
 
 /**
  * Downloads one backup and extracts it into a private directory, where no engine sees it before the last byte was verified: the SHA-256 of
- * each object, the authentication of each frame, the checksum of each chunk, and at the end the inventory, name by name. It may still be in
- * memory only: sync it before anything says that it is there. Throws `ObjectTampered`, `ObjectMissing`, `DiskFull`, or what the repository says.
+ * each object, the authentication of each frame, the checksum of each chunk (of the engine's own encryption too), and at the end the inventory,
+ * name by name. It may still be in memory only: sync it before anything says that it is there. Throws `ObjectTampered`, `ObjectMissing`,
+ * `KeyInvalid`, `DiskFull`, or what the repository says.
  */
 export const fetchBackup = async (request: FetchRequest): Promise<void> => {
   const { manifest, into } = request;
   const reader = new XbstreamReader();
   const inventory = new Inventory();
+  const decrypted = request.engineKey && new DecryptedEvents(request.inventory, request.engineKey);
   const extractor = await Extractor.create(into);
   try {
     for await (const piece of streamOf(request.repository, manifest, request.dataKey, request.signal)) {
@@ -103,7 +108,8 @@ export const fetchBackup = async (request: FetchRequest): Promise<void> => {
       const files = inventory.files;
       for (const event of reader.push(piece)) {
         inventory.note(event);
-        if (!CREDENTIALS.test(event.path)) await extractor.note(event);
+        if (CREDENTIALS.test(event.path)) continue;
+        for (const written of decrypted?.of(event) ?? [event]) await extractor.note(written);
       }
       request.onProgress(piece.length, inventory.files - files);
       extractor.free(piece);

@@ -20,10 +20,6 @@ export class PlainSizes {
       throw new RedoubtError('StreamIncomplete', `${event.path} ends inside an encrypted chunk`);
   }
 
-  get bytes(): number {
-    return [...this.#walkers.values()].reduce((sum, { plainBytes }) => sum + (plainBytes ?? 0), 0);
-  }
-
   /** `document` with these sizes. */
   addTo(document: InventoryDocument): InventoryDocument {
     return {

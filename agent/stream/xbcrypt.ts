@@ -74,26 +74,73 @@ export class XbcryptWalker {
 }
 
 /**
- * The plaintext of a small encrypted file. Throws `StreamCorrupt` for what is no such file, `KeyInvalid` where the key is another.
+ * Decrypts one encrypted file as it passes. Yields only what holds: each chunk's checksum and the SHA-256 encrypted with it. Chunks left out,
+ * repeated or in another order go unnoticed, as in every program that reads this format: the inventory's checksum of the whole file shows
+ * those. Throws `StreamCorrupt` for what is no such file, `KeyInvalid` where the key is another.
  */
-export const decryptXbcrypt = (content: Buffer, key: Buffer): Buffer => {
-  const pieces: Buffer[] = [];
-  for (let at = 0; at < content.length; ) {
-    const header = content.subarray(at, at + HEADER);
-    const chunk = header.length < HEADER ? 'it ends inside a chunk' : parseHeader(header);
-    if (typeof chunk === 'string') throw new RedoubtError('StreamCorrupt', chunk);
-    const from = at + HEADER + IV_BYTES;
-    const body = content.subarray(from, from + chunk.encrypted);
-    if (body.length < chunk.encrypted) throw new RedoubtError('StreamCorrupt', 'it ends inside a chunk');
-    if (crc32(body) !== chunk.checksum)
-      throw new RedoubtError('StreamCorrupt', 'the checksum of a chunk does not hold');
-    const decipher = createDecipheriv(`aes-${key.length * 8}-ctr`, key, content.subarray(at + HEADER, from));
-    const plain = Buffer.concat([decipher.update(body), decipher.final()]);
-    const text = plain.subarray(0, plain.length - HASH_BYTES);
-    if (!timingSafeEqual(createHash('sha256').update(text).digest(), plain.subarray(text.length)))
-      throw new RedoubtError('KeyInvalid', 'the engine encrypted with another key');
-    pieces.push(text);
-    at = from + chunk.encrypted;
+export class XbcryptDecrypter {
+  readonly #key: Buffer;
+  #chunk: Chunk | undefined;
+  #held: Buffer[] = [];
+  #heldBytes = 0;
+  #plain = 0;
+
+  constructor(key: Buffer) {
+    this.#key = key;
   }
-  return Buffer.concat(pieces);
+
+  /** The plaintext that `piece` completes, none of it a view into `piece`. Iterate to the end before pushing again. */
+  *push(piece: Buffer): Generator<Buffer, void, undefined> {
+    for (let rest = piece; rest.length > 0; ) {
+      const wanted = (this.#chunk === undefined ? HEADER : IV_BYTES + this.#chunk.encrypted) - this.#heldBytes;
+      const mine = rest.subarray(0, wanted);
+      rest = rest.subarray(mine.length);
+      if (mine.length < wanted) {
+        // A copy: whoever pushed uses the buffer again.
+        this.#held.push(Buffer.from(mine));
+        this.#heldBytes += mine.length;
+        return;
+      }
+      const whole = this.#heldBytes === 0 ? mine : Buffer.concat([...this.#held, mine]);
+      this.#held = [];
+      this.#heldBytes = 0;
+      if (this.#chunk === undefined) {
+        const chunk = parseHeader(whole);
+        if (typeof chunk === 'string') throw new RedoubtError('StreamCorrupt', chunk);
+        this.#chunk = chunk;
+      } else {
+        const text = openChunk(this.#chunk, whole, this.#key);
+        this.#chunk = undefined;
+        this.#plain += text.length;
+        yield text;
+      }
+    }
+  }
+
+  /** Bytes of plaintext; `undefined` where the file ended inside a chunk. */
+  get plainBytes(): number | undefined {
+    return this.#chunk === undefined && this.#heldBytes === 0 ? this.#plain : undefined;
+  }
+}
+
+/** The plaintext of a chunk; `body` is its IV and its ciphertext. */
+const openChunk = (chunk: Chunk, body: Buffer, key: Buffer): Buffer => {
+  const encrypted = body.subarray(IV_BYTES);
+  if (crc32(encrypted) !== chunk.checksum)
+    throw new RedoubtError('StreamCorrupt', 'the checksum of a chunk does not hold');
+  const decipher = createDecipheriv(`aes-${key.length * 8}-ctr`, key, body.subarray(0, IV_BYTES));
+  // CTR holds nothing back: there is no final block.
+  const plain = decipher.update(encrypted);
+  const text = plain.subarray(0, plain.length - HASH_BYTES);
+  if (!timingSafeEqual(createHash('sha256').update(text).digest(), plain.subarray(text.length)))
+    throw new RedoubtError('KeyInvalid', 'the engine encrypted with another key');
+  return text;
+};
+
+/** The plaintext of a small encrypted file. Throws as `XbcryptDecrypter` does. */
+export const decryptXbcrypt = (content: Buffer, key: Buffer): Buffer => {
+  const decrypter = new XbcryptDecrypter(key);
+  const plain = Buffer.concat([...decrypter.push(content)]);
+  if (decrypter.plainBytes === undefined) throw new RedoubtError('StreamCorrupt', 'it ends inside a chunk');
+  return plain;
 };

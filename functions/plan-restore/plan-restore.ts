@@ -80,6 +80,7 @@ export const planRestore = async (deps: PlanRestoreDeps, input: PlanRestoreInput
     directory: where.directory,
     server: config.server,
     limits: config.limits,
+    decryptAt: config.encryption.decryptAt,
     ...(config.tablespaceEncryption && { tablespaceEncryption: config.tablespaceEncryption }),
     steps: plan.steps,
   };

@@ -208,16 +208,37 @@ describe.each(['native', 'native-and-sealed'] as const)('a chain encrypted by th
       sums.push(await lab.sums());
       const { manifest } = await lab.chain.backup();
       expect(manifest.stream).toMatchObject({ encryption: mode, algorithm: 'AES256' });
+      // Of what is decrypted: no encrypted file is there besides.
+      expect(manifest.restoredBytes).toBeLessThan(manifest.stream.bytes);
     }
     if (mode === 'native') {
       const stream = Buffer.concat(segments().map((body) => zstdDecompressSync(body.subarray(0))));
       expect(stream.includes('app/plain.ibd.xbcrypt')).toBe(true);
       expect(stream.includes(payload)).toBe(false);
     } else for (const body of segments()) expect(body.includes('XBCRYP')).toBe(false);
-    const directory = lab.fresh('restored');
-    await withoutKeyring(() => lab.chain.restore({ directory }));
     const keyring = keyringWith(readFileSync(lab.keyring));
-    expect(await lab.sumsIn(directory, keyring)).toBe(sums.at(-1));
+    for (const decryptAt of ['stream', 'directory'] as const) {
+      const directory = lab.fresh('restored');
+      await withoutKeyring(() => lab.chain.restore({ directory, decryptAt }));
+      expect(await lab.sumsIn(directory, keyring)).toBe(sums.at(-1));
+    }
+  });
+
+  it('decrypts while it extracts, without the engine and without a second copy on the disk', async () => {
+    const seen = lab.fresh('seen');
+    const engineDirectory = lab.engineThatFirst(`echo "$*" >>'${seen}'; ls -R "$TARGET" >>'${seen}'`);
+    await lab.chain.restore({ directory: lab.fresh('restored'), engineDirectory });
+    expect(readFileSync(seen, 'utf8')).toMatch(/--prepare/);
+    expect(readFileSync(seen, 'utf8')).not.toMatch(/--decrypt|\.xbcrypt/);
+  });
+
+  it.each(['stream', 'directory'] as const)('names the key where it is another (at: %s) (32)', async (decryptAt) => {
+    const key = lab.chain.keys['engine-key'];
+    lab.chain.keys['engine-key'] = randomBytes(32);
+    const directory = lab.fresh('restored');
+    expect(await failureOf(lab.chain.restore({ directory, decryptAt }))).toMatch(/^KeyInvalid: /);
+    expect(existsSync(directory)).toBe(false);
+    lab.chain.keys['engine-key'] = key;
   });
 
   // 37, 63j: exit 0, a short file, and the engine's own --remove-original deletes what it was made of.
@@ -230,7 +251,7 @@ describe.each(['native', 'native-and-sealed'] as const)('a chain encrypted by th
   ])('refuses what the engine decrypts from a file that is %s', async (_, harm) => {
     const engineDirectory = lab.engineThatFirst(`case "$*" in *--decrypt*) ${harm};; esac`);
     const directory = lab.fresh('restored');
-    const failure = await failureOf(lab.chain.restore({ directory, upTo: 0, engineDirectory }));
+    const failure = await failureOf(lab.chain.restore({ directory, upTo: 0, engineDirectory, decryptAt: 'directory' }));
     expect(failure).toMatch(/^PrepareIncomplete: /);
     expect(existsSync(directory)).toBe(false);
   });
