@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { backupHistorySchema } from './backup-history.ts';
 import {
   clusterConfigSchema,
   decryptAtSchema,
@@ -44,6 +45,8 @@ export const parentSchema = z.object({
   gtid: z.string().optional(),
   /** Of the parent's engine: a chain is taken by one series. */
   engineSeries: z.string(),
+  /** What the parent's engine calls that backup. */
+  engineUuid: z.string().optional(),
   /** The parent's keyring: the increment's must still hold these keys. */
   keyring: z.object({ fingerprint: sha256Schema, keyIds: z.array(z.string()).readonly() }).optional(),
 });
@@ -65,6 +68,7 @@ export const backupInstructionSchema = z.object({
   limits: limitsSchema,
   encryption: encryptionSchema,
   tablespaceEncryption: clusterConfigSchema.shape.tablespaceEncryption,
+  history: backupHistorySchema.optional(),
   keys: grantedKeysSchema,
   /** The size of the last backup of this kind, for the estimate; 0 where there is none. */
   expectedBytes: z.number().int().nonnegative(),

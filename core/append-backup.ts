@@ -41,6 +41,7 @@ export const appendBackup = (
     identity: manifest.server.identity,
     manifestSha256,
     engineSeries: manifest.engine.series,
+    ...(manifest.engine.uuid !== undefined && { engineUuid: manifest.engine.uuid }),
     ...(manifest.canary && { canary: manifest.canary }),
     ...(manifest.keyring && {
       keyring: { fingerprint: manifest.keyring.fingerprint, keyIds: manifest.keyring.keyIds },

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { absolutePathSchema } from './absolute-path.ts';
+import { historySchema } from './backup-history.ts';
 import { clusterIdSchema, instanceIdSchema } from './ids.ts';
 import { engineNameSchema } from './server-identity.ts';
 import { tablespaceEncryptionSchema } from './tablespace-encryption.ts';
@@ -119,6 +120,7 @@ export const clusterConfigSchema = z.strictObject({
   encryption: encryptionSchema.prefault({}),
   /** Needed where the server has encrypted tablespaces. */
   tablespaceEncryption: tablespaceEncryptionSchema.optional(),
+  history: historySchema.optional(),
   policy: policySchema.prefault({}),
   limits: limitsSchema.prefault({}),
 });

@@ -70,7 +70,13 @@ export const manifestSchema = z.object({
   startedAt: timeSchema,
   endedAt: timeSchema,
   agentVersion: z.string(),
-  engine: z.object({ name: engineNameSchema, version: z.string(), series: z.string() }),
+  engine: z.object({
+    name: engineNameSchema,
+    version: z.string(),
+    series: z.string(),
+    /** What the engine itself calls this backup (`uuid` of its info file), in the server's backup history too. */
+    uuid: z.string().optional(),
+  }),
   server: z.object({ identity: serverIdentitySchema, version: z.string() }),
   checkpoints: checkpointsSchema,
   binlog: binlogPositionSchema.optional(),

@@ -1,4 +1,6 @@
+import type { HistoryLookup } from '#core/backup-history.ts';
 import type { BackupId } from '#core/ids.ts';
+import type { Lsn } from '#core/lsn.ts';
 import type { Canary } from '#core/manifest.ts';
 import type { Credentials, EngineVersion } from '../engines/engine.ts';
 import type { ServerFacts } from '../server/server-facts.ts';
@@ -13,6 +15,8 @@ export interface BackupServer {
   checkPrivileges(engine: EngineVersion): Promise<void>;
   /** The canary row named after `backup`. */
   canaryOf(backup: BackupId): Promise<Canary | 'absent'>;
+  /** What the engine would find in the server's backup history; `undefined` where there is no such record. */
+  historyLsn(engine: EngineVersion, lookup: HistoryLookup): Promise<Lsn | undefined>;
   /** Durable once this resolves. */
   writeCanary(canary: Canary, facts: ServerFacts): Promise<'written' | 'read-only'>;
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BackupAnswer, BackupInstruction } from '#core/agent-protocol.ts';
+import { historyFault, historyLookup } from '#core/backup-history.ts';
 import { type Checkpoints, checkpointsFault, parseCheckpoints } from '#core/checkpoints.ts';
 import { judgeDescent } from '#core/descent.ts';
 import { RedoubtError } from '#core/errors.ts';
@@ -153,7 +154,13 @@ const takeBackup = async (
     );
     if (instruction.parent?.keyring !== undefined) checkSameKeys(instruction.parent.keyring, keyring, fingerprint);
     const begun = context.now();
-    await server.writeCanary({ backup: instruction.backup, writtenAt: begun.toISOString() }, before);
+    const marked = await server.writeCanary({ backup: instruction.backup, writtenAt: begun.toISOString() }, before);
+    // The engine would complete OK and have recorded nothing, or fail when all is copied.
+    if (marked === 'read-only' && instruction.history !== undefined)
+      throw new RedoubtError(
+        'PrivilegesMissing',
+        'the server is read-only for the backup user, so the backup cannot be recorded in its history: leave history out of the cluster file',
+      );
     const copy = await copyServer(instruction, context, host, {
       version,
       server,
@@ -169,6 +176,10 @@ const takeBackup = async (
     const over = new Date(Math.max(context.now().getTime(), begun.getTime() + 1));
     const wanted = { backup: instruction.backup, writtenAt: over.toISOString() };
     const canary = (await server.writeCanary(wanted, checked.after)) === 'written' ? wanted : undefined;
+    if (instruction.history !== undefined && !(await isRecorded(server, version, checked)))
+      context.log(
+        `[History] The engine did not record this backup under ${instruction.history.name}. An increment that is looked up there needs a new full.`,
+      );
     const done = { copy, checked, before, inService, version, canary, startedAt, dataKey: dataKey.bytes, fingerprint };
     return await commit(instruction, context, host, done);
   } finally {
@@ -207,6 +218,12 @@ const refuseEarly = async (
     keyring?.destroy();
     throw new RedoubtError(descent.code, descent.detail);
   }
+  const lookup = historyLookup(instruction.history, parent);
+  const fault = lookup && historyFault(lookup, await server.historyLsn(version, lookup), parent);
+  if (fault !== undefined) {
+    keyring?.destroy();
+    throw new RedoubtError('ChainBroken', fault);
+  }
   return { facts, keyring };
 };
 
@@ -239,6 +256,7 @@ const copyServer = async (
   const pipe = await EnginePipe.open(secrets.path);
   const { engineDirectory, encryption, tablespaceEncryption } = instruction;
   const transition = transitionOf(tablespaceEncryption);
+  const lookup = parent && historyLookup(instruction.history, parent);
   const staged =
     keyring && stageKeyring(secrets, keyring, { transition, passphrase: engineKeys.passphrase, engineDirectory });
   const command = engine.backupCommand(version, {
@@ -246,6 +264,8 @@ const copyServer = async (
     facts,
     credentials: server.credentials,
     fromLsn: parent?.toLsn ?? lsn(0n),
+    ...(instruction.history === undefined ? {} : { history: instruction.history.name }),
+    ...(lookup === undefined ? {} : { lookup }),
     limits,
     lsnDirectory,
     scratchDirectory,
@@ -356,9 +376,21 @@ const metadataOf =
     return undefined;
   };
 
+/** The `uuid` of an info file. */
+const uuidOf = (info: string): string | undefined => /^uuid = ([\w-]{1,64})$/m.exec(info)?.[1];
+
+const isRecorded = async (
+  server: BackupServer,
+  version: EngineVersion,
+  { uuid, checkpoints }: Checked,
+): Promise<boolean> =>
+  uuid !== undefined && (await server.historyLsn(version, { by: 'uuid', value: uuid })) === checkpoints.toLsn;
+
 interface Checked {
   readonly document: InventoryDocument;
   readonly checkpoints: Checkpoints;
+  /** What the engine calls the backup. */
+  readonly uuid: string | undefined;
   readonly after: ServerFacts;
 }
 
@@ -412,7 +444,8 @@ const checkCopy = async (
       'CheckpointsInvalid',
       `redo was copied up to LSN ${checkpoints.lastLsn}, but the server was at ${before.lsn} before the backup began`,
     );
-  if (metadata(engine.metadataFiles.info) === undefined)
+  const info = metadata(engine.metadataFiles.info);
+  if (info === undefined)
     throw new RedoubtError('StreamIncomplete', `the stream holds no ${engine.metadataFiles.info.join(' or ')}`);
 
   const after = await server.probe();
@@ -449,7 +482,7 @@ const checkCopy = async (
     throw new RedoubtError('TablespaceMissing', `${missing.length} not in the backup: ${names.join(', ')}`);
   }
   if (transitionOf(tablespaceEncryption) !== 'none') checkTablespaceKeys(tablespaceKeys, before, after);
-  return { document, checkpoints, after };
+  return { document, checkpoints, uuid: uuidOf(info), after };
 };
 
 interface Commit {
@@ -516,7 +549,12 @@ const commit = async (
     startedAt: startedAt.toISOString(),
     endedAt: context.now().toISOString(),
     agentVersion: context.agentVersion,
-    engine: { name: engine.name, version: version.version, series: version.series },
+    engine: {
+      name: engine.name,
+      version: version.version,
+      series: version.series,
+      ...(checked.uuid === undefined ? {} : { uuid: checked.uuid }),
+    },
     server: { identity: before.identity, version: before.version },
     checkpoints: checked.checkpoints,
     ...(binlog === undefined ? {} : { binlog }),

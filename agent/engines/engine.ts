@@ -1,3 +1,4 @@
+import type { HistoryLookup } from '#core/backup-history.ts';
 import type { Checkpoints } from '#core/checkpoints.ts';
 import type { Encryption, Limits, ServerConfig } from '#core/cluster-config.ts';
 import type { ErrorCode } from '#core/errors.ts';
@@ -63,6 +64,10 @@ export interface BackupRequest {
   readonly credentials: Credentials;
   /** 0 takes a full. */
   readonly fromLsn: Lsn;
+  /** The series the server records the backup under; absent: it does not. */
+  readonly history?: string;
+  /** Of an increment: what the engine finds `fromLsn` by. */
+  readonly lookup?: HistoryLookup;
   readonly limits: Limits;
   /** The engine leaves checkpoints and info here, in clear; must exist and be empty. */
   readonly lsnDirectory: string;

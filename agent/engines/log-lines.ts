@@ -86,6 +86,7 @@ const KNOWN_LINES: readonly KnownLine[] = [
   { pattern: /Database page corruption detected/i, code: 'EngineLostData', in: 'backup', despiteSuccess: true }, // src
 
   // Causes of a failure the exit code tells of.
+  { pattern: /while attempting to find history record for/i, code: 'ChainBroken', in: 'backup' }, // src, MDB
   {
     pattern: /No space left on device|Errcode: 28\b|errno: 28\b|Write to file \S+ ?failed at offset/,
     code: 'DiskFull',

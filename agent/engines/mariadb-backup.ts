@@ -2,6 +2,7 @@ import { RedoubtError } from '#core/errors.ts';
 import { clientOptions } from './client-options.ts';
 import { compareVersions } from './compare-versions.ts';
 import type { Engine } from './engine.ts';
+import { historyArguments } from './history-arguments.ts';
 import { judge } from './judge.ts';
 import { keyManagementOptions } from './key-management-options.ts';
 import { programPath, readVersion } from './program.ts';
@@ -51,7 +52,7 @@ export const mariadbBackup: Engine = {
       `--tmpdir=${request.scratchDirectory}`,
       `--extra-lsndir=${request.lsnDirectory}`,
       `--parallel=${request.limits.parallel}`,
-      ...(request.fromLsn === 0n ? [] : [`--incremental-lsn=${request.fromLsn}`]),
+      ...historyArguments(request),
       ...(request.limits.engineThrottle === undefined ? [] : [`--throttle=${request.limits.engineThrottle}`]),
     ],
   }),

@@ -2,6 +2,7 @@ import { RedoubtError } from '#core/errors.ts';
 import { clientOptions, toolOptions } from './client-options.ts';
 import { compareVersions } from './compare-versions.ts';
 import type { Engine } from './engine.ts';
+import { historyArguments } from './history-arguments.ts';
 import { judge } from './judge.ts';
 import { programPath, readVersion } from './program.ts';
 import { checkXtrabackupEncryption } from './xtrabackup-encryption.ts';
@@ -66,7 +67,7 @@ export const xtrabackup: Engine = {
               `--encrypt-key-file=${native.keyFile}`,
               `--encrypt-threads=${native.threads}`,
             ]),
-        ...(request.fromLsn === 0n ? [] : [`--incremental-lsn=${request.fromLsn}`]),
+        ...historyArguments(request),
         ...(request.limits.engineThrottle === undefined ? [] : [`--throttle=${request.limits.engineThrottle}`]),
       ],
     };

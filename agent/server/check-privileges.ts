@@ -1,5 +1,6 @@
 import { RedoubtError } from '#core/errors.ts';
 import type { EngineName } from '#core/server-identity.ts';
+import { historyTable } from '../engines/history-table.ts';
 import { seriesOf } from '../engines/xtrabackup-series.ts';
 import type { ServerConnection } from './server-connection.ts';
 
@@ -69,6 +70,16 @@ const xtrabackupNeeds = (series: string, binlog: boolean): readonly Need[] => {
   ];
 };
 
+/**
+ * The schema of XtraBackup's table may have to be made, so there the privileges are on the schema. Without INSERT the engine completes OK and
+ * records nothing: it does not look at how that statement ended (its sources).
+ */
+const historyNeeds = (engine: { readonly name: EngineName; readonly series: string }): readonly Need[] => {
+  const table = historyTable(engine);
+  const on = table.startsWith('mysql.') ? table : table.replace(/\..*/, '.*');
+  return ['CREATE', 'ALTER', 'INSERT', 'SELECT'].map((privilege) => ({ anyOf: [privilege], on }));
+};
+
 /** `GRANT … ON … TO …;` for each place something is missing. */
 const statementsFor = (missing: readonly Need[], account: string): string =>
   [...Map.groupBy(missing, ({ on }) => on)]
@@ -81,6 +92,12 @@ const quotedAccount = (account: string): string => {
   return `'${account.slice(0, at)}'@'${account.slice(at + 1)}'`;
 };
 
+/** What of the cluster file needs privileges of its own. */
+export interface AskedOfServer {
+  /** Whether the engine records backups in the server. */
+  readonly history?: boolean;
+}
+
 export interface Privileges {
   readonly missing: readonly string[];
   readonly statement: string;
@@ -92,11 +109,13 @@ export const missingPrivileges = (
   binlog: boolean,
   account: string,
   grants: readonly string[],
+  asked: AskedOfServer = {},
 ): Privileges => {
   const held = parseGrants(grants);
   const needs = [
     ...(engine.name === 'mariadb-backup' ? mariadbNeeds(binlog) : xtrabackupNeeds(engine.series, binlog)),
     ...CANARY,
+    ...(asked.history ? historyNeeds(engine) : []),
   ];
   const missing = needs.filter((need) => !holds(held, need));
   return {
@@ -112,6 +131,7 @@ export const missingPrivileges = (
 export const checkPrivileges = async (
   connection: ServerConnection,
   engine: { readonly name: EngineName; readonly series: string },
+  asked: AskedOfServer = {},
 ): Promise<void> => {
   const [session] = await connection.query(
     `SELECT CURRENT_USER() AS account, @@log_bin AS binlog, ${engine.series === '2.4' ? 'NULL' : 'CURRENT_ROLE()'} AS role`,
@@ -125,6 +145,7 @@ export const checkPrivileges = async (
     session?.binlog === '1',
     account,
     grants.map((row) => Object.values(row)[0] ?? ''),
+    asked,
   );
   if (missing.length > 0)
     throw new RedoubtError('PrivilegesMissing', `${account} lacks ${missing.join(', ')}: ${statement}`);

@@ -130,6 +130,7 @@ export const planBackup = async (deps: PlanBackupDeps, input: PlanBackupInput): 
       limits: config.limits,
       encryption: config.encryption,
       ...(config.tablespaceEncryption && { tablespaceEncryption: config.tablespaceEncryption }),
+      ...(config.history && { history: { ...config.history, name: config.history.name ?? cluster } }),
       expectedBytes: (decision.kind === 'full' ? head?.fullStreamBytes : decision.head.lastIncrementStreamBytes) ?? 0,
     };
     return {

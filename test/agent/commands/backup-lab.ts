@@ -6,7 +6,7 @@ import type { Engine, EngineCommand } from '#agent/engines/engine.ts';
 import { mariadbBackup } from '#agent/engines/mariadb-backup.ts';
 import type { ServerFacts } from '#agent/server/server-facts.ts';
 import { type BackupInstruction, backupInstructionSchema } from '#core/agent-protocol.ts';
-import { lsn } from '#core/lsn.ts';
+import { type Lsn, lsn } from '#core/lsn.ts';
 import type { Canary } from '#core/manifest.ts';
 import { MemoryRepository } from '#test/doubles/memory-repository.ts';
 
@@ -125,6 +125,8 @@ export interface Lab {
   readonly context: RunContext;
   readonly server: BackupServer;
   readonly canaries: Map<string, Canary>;
+  /** LSNs of the server's backup history: `name nightly`, `uuid 1`. */
+  readonly history: Map<string, Lsn>;
   readonly dataKey: Buffer;
   readonly destroyed: () => boolean;
   readonly cancel: (error: Error) => void;
@@ -136,6 +138,7 @@ export const lab = (probes: readonly ServerFacts[] = [facts]): Lab => {
   const repository = new MemoryRepository();
   const controller = new AbortController();
   const canaries = new Map<string, Canary>();
+  const history = new Map<string, Lsn>();
   const dataKey = randomBytes(32);
   const logged: string[] = [];
   let destroyed = false;
@@ -143,6 +146,7 @@ export const lab = (probes: readonly ServerFacts[] = [facts]): Lab => {
   return {
     repository,
     canaries,
+    history,
     dataKey,
     logged,
     destroyed: () => destroyed,
@@ -171,6 +175,7 @@ export const lab = (probes: readonly ServerFacts[] = [facts]): Lab => {
       credentials: {},
       probe: async () => probes[Math.min(probed++, probes.length - 1)] as ServerFacts,
       checkPrivileges: async () => undefined,
+      historyLsn: async (_version, { by, value }) => history.get(`${by} ${value}`),
       canaryOf: async (backup) => canaries.get(backup) ?? 'absent',
       writeCanary: async (canary, { readOnly }) => {
         if (readOnly) return 'read-only';

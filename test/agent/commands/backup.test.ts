@@ -193,16 +193,16 @@ describe('a full backup', () => {
   });
 });
 
-describe('an increment', () => {
-  const withCanary = (probes = [facts]): Lab => {
-    const surroundings = lab(probes);
-    surroundings.canaries.set(parent.canary.backup, {
-      ...parent.canary,
-      backup: increment().parent?.backup ?? ('' as never),
-    });
-    return surroundings;
-  };
+const withCanary = (probes = [facts]): Lab => {
+  const surroundings = lab(probes);
+  surroundings.canaries.set(parent.canary.backup, {
+    ...parent.canary,
+    backup: increment().parent?.backup ?? ('' as never),
+  });
+  return surroundings;
+};
 
+describe('an increment', () => {
   it('starts from the end of its parent and names it', async () => {
     const surroundings = withCanary();
     await take({
@@ -244,6 +244,65 @@ describe('an increment', () => {
     const files = { ...incrementFiles, xtrabackup_checkpoints: checkpointsOf('incremental', 0, 1900, 1990) };
     expect(await failure({ in: withCanary(), request: increment(), files })).toMatchObject({
       code: 'CheckpointsInvalid',
+    });
+  });
+});
+
+describe('the backup history of the server', () => {
+  const byUuid = { history: { name: 'nightly', incrementBy: 'uuid' }, parent: { ...parent, engineUuid: 'u-1' } };
+  const withRecord = (key: string, found: bigint): Lab => {
+    const surroundings = withCanary();
+    surroundings.history.set(key, lsn(found));
+    return surroundings;
+  };
+
+  it('is only ever asked for what the parent proves, by its uuid', async () => {
+    const surroundings = withRecord('uuid u-1', 1500n);
+    await take({ in: surroundings, request: increment(byUuid), files: incrementFiles });
+    expect(manifestOf(surroundings).engine.uuid).toBe('1');
+  });
+
+  it.each([
+    ['no record', 'uuid other', 1500n, byUuid, /has no LSN for uuid u-1, the to_lsn of \S+ is 1500$/],
+    ['an edited record', 'uuid u-1', 1400n, byUuid, /has LSN 1400 for uuid u-1/],
+    ['a parent without a uuid', 'uuid u-1', 1500n, { ...byUuid, parent }, /no LSN for uuid \(none\)/],
+    [
+      'a later backup of the same name',
+      'name nightly',
+      1501n,
+      { history: { name: 'nightly', incrementBy: 'name' } },
+      /has LSN 1501 for name nightly/,
+    ],
+  ] as const)('refuses an increment before anything is copied: %s', async (_what, key, found, changes, message) => {
+    const surroundings = withRecord(key, found);
+    const error = await failure({ in: surroundings, request: increment(changes), files: incrementFiles });
+    expect(error.code).toBe('ChainBroken');
+    expect(error.detail).toMatch(message);
+    expect(surroundings.repository.writes).toEqual([]);
+  });
+
+  it('does not change what is proved afterwards: the engine may have found another LSN all the same', async () => {
+    const files = { ...incrementFiles, xtrabackup_checkpoints: checkpointsOf('incremental', 1499, 1900, 1990) };
+    const request = increment(byUuid);
+    expect(await failure({ in: withRecord('uuid u-1', 1500n), request, files })).toMatchObject({
+      code: 'CheckpointsInvalid',
+    });
+  });
+
+  it('that the engine did not write to costs no backup, and is said', async () => {
+    const request = instruction({ history: { name: 'nightly', incrementBy: 'lsn' } });
+    const silent = lab();
+    await take({ in: silent, request });
+    expect(silent.logged.join()).toContain('[History] The engine did not record this backup under nightly.');
+    const recorded = withRecord('uuid 1', 1900n);
+    await take({ in: recorded, request });
+    expect(recorded.logged.join()).not.toContain('[History]');
+  });
+
+  it('cannot be written in a read-only server: refused before the engine starts', async () => {
+    const request = instruction({ history: { name: 'nightly', incrementBy: 'lsn' } });
+    expect(await failure({ in: lab([{ ...facts, readOnly: true }]), request })).toMatchObject({
+      code: 'PrivilegesMissing',
     });
   });
 });

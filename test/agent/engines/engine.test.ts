@@ -72,6 +72,18 @@ describe.each(ENGINES)('the commands of %s %o', (name, of) => {
     expect(lsnOption(18446744073709551615n)).toEqual(['--incremental-lsn=18446744073709551615']);
   });
 
+  it('record the backup, and find the LSN of an increment in one way only: an LSN would win over the others', () => {
+    const options = (changes: Partial<BackupRequest>) =>
+      engine.backupCommand(of, request(changes)).args.filter((arg) => /history|incremental/.test(arg));
+    expect(options({ history: 'shop' })).toEqual(['--history=shop']);
+    expect(options({ history: 'shop', fromLsn: lsn(7n) })).toEqual(['--history=shop', '--incremental-lsn=7']);
+    for (const by of ['name', 'uuid'] as const)
+      expect(options({ history: 'shop', fromLsn: lsn(7n), lookup: { by, value: 'x' } })).toEqual([
+        '--history=shop',
+        `--incremental-history-${by}=x`,
+      ]);
+  });
+
   it('throttle where the cluster file says so', () => {
     const throttle = (limits: object) =>
       engine

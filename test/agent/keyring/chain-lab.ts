@@ -13,6 +13,7 @@ import {
   type RestoreInstruction,
   restoreInstructionSchema,
 } from '#core/agent-protocol.ts';
+import type { BackupHistory } from '#core/backup-history.ts';
 import type { ServerConfig } from '#core/cluster-config.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { chainIdSchema, clusterIdSchema, newBackupId } from '#core/ids.ts';
@@ -59,6 +60,7 @@ export class ChainLab {
     algorithm: 'AES256',
   };
   server!: ServerConfig;
+  history: BackupHistory | undefined;
   readonly #options: ChainLabOptions;
   #chain = 0;
 
@@ -104,6 +106,7 @@ export class ChainLab {
       ...(before === undefined ? {} : { parent: this.#parentOf(before) }),
       encryption: this.encryption,
       ...(this.tablespaceEncryption === undefined ? {} : { tablespaceEncryption: this.tablespaceEncryption }),
+      ...(this.history === undefined ? {} : { history: this.history }),
       expectedBytes: 0,
       ...changes,
     });
@@ -187,6 +190,7 @@ export class ChainLab {
       ...(manifest.canary === undefined ? {} : { canary: manifest.canary }),
       ...(manifest.binlog?.gtid === undefined ? {} : { gtid: manifest.binlog.gtid }),
       engineSeries: manifest.engine.series,
+      ...(manifest.engine.uuid === undefined ? {} : { engineUuid: manifest.engine.uuid }),
       ...(keyring === undefined ? {} : { keyring: { fingerprint: keyring.fingerprint, keyIds: keyring.keyIds } }),
     };
   }

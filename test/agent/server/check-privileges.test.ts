@@ -72,6 +72,22 @@ describe('the privileges of a backup user', () => {
     );
   });
 
+  it.each([
+    ['xtrabackup', '8.0', 'PERCONA_SCHEMA.*'],
+    ['mariadb-backup', '10.6', 'PERCONA_SCHEMA.*'],
+    ['mariadb-backup', '10.11', 'mysql.mariadb_backup_history'],
+  ] as const)('for the backup history of %s %s are on %s', (name, series, on) => {
+    const { missing, statement } = missingPrivileges(
+      { name, series },
+      false,
+      'bk@localhost',
+      ['GRANT ALL PRIVILEGES ON `performance_schema`.* TO `bk`@`localhost`', CANARY],
+      { history: true },
+    );
+    expect(missing.slice(-4)).toEqual(['CREATE', 'ALTER', 'INSERT', 'SELECT'].map((one) => `${one} on ${on}`));
+    expect(statement).toContain(`GRANT CREATE, ALTER, INSERT, SELECT ON ${on} TO 'bk'@'localhost';`);
+  });
+
   it('for XtraBackup 2.4 are those the recorded runs failed without', () => {
     // 72-privileges-*: without PROCESS, RELOAD or REPLICATION CLIENT the run ends with 1.
     expect(lacking('xtrabackup', '2.4', false, CANARY)).toEqual([

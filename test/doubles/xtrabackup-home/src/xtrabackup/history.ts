@@ -29,7 +29,10 @@ const COLUMNS = [
 const quoted = (value: string | undefined): string =>
   value === undefined || value === '' ? 'NULL' : `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
 
-/** Adds a finished backup to the server's history table, which is made where it is absent. */
+/**
+ * Adds a finished backup to the server's history table, which is made where it is absent. Whether the row got there, the tool does not look: its
+ * sources (`write_xtrabackup_info`) ignore how the statement ended.
+ */
 export const addHistory = async (info: ReadonlyMap<string, string>, connection: ServerConnection): Promise<void> => {
   await connection.query('CREATE DATABASE IF NOT EXISTS PERCONA_SCHEMA');
   await connection.query(
@@ -39,7 +42,7 @@ export const addHistory = async (info: ReadonlyMap<string, string>, connection: 
   );
   const value = (name: string): string | undefined =>
     name === 'compressed' ? (info.get(name) === 'N' ? 'N' : 'Y') : name === 'compact' ? 'N' : info.get(name);
-  await connection.query(
+  await connection.attempt(
     `INSERT INTO ${TABLE}(${COLUMNS.join(', ')}) VALUES(${COLUMNS.map((name) => quoted(value(name))).join(', ')})`,
   );
 };

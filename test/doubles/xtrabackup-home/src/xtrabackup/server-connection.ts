@@ -67,6 +67,11 @@ export class ServerConnection {
     }
   }
 
+  /** Nobody is told where it fails. */
+  async attempt(sql: string): Promise<void> {
+    await this.#client.query(sql).catch(() => undefined);
+  }
+
   close(): void {
     this.#client.close();
   }
