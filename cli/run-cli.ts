@@ -5,6 +5,7 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, CommanderError } from 'commander';
 import { defaultControlPlaneName } from '#core/control-plane-address.ts';
+import { insteadOfEngineWord } from '#core/engine-words.ts';
 import { asRedoubtError, errorKind, RedoubtError } from '#core/errors.ts';
 import type { CliContext } from './cli-context.ts';
 import { approveCommand } from './commands/approve.ts';
@@ -51,7 +52,7 @@ export const runCli = async (argv: readonly string[], context: CliContext): Prom
     if (thrown instanceof CommanderError && thrown.code === 'commander.help') return errorKind('InvalidInput').exit;
     const error =
       thrown instanceof CommanderError
-        ? new RedoubtError('InvalidInput', thrown.message.replace(/^error: /, ''), { cause: thrown })
+        ? new RedoubtError('InvalidInput', withAnswer(thrown.message.replace(/^error: /, '')), { cause: thrown })
         : asRedoubtError(thrown);
     const { code, detail } = error;
     const hint = thrown instanceof CommanderError ? 'See `redoubt --help`.' : error.hint;
@@ -59,6 +60,12 @@ export const runCli = async (argv: readonly string[], context: CliContext): Prom
     context.terminal.err(`error: ${code}: ${detail}\nhint: ${hint}`);
     return errorKind(code).exit;
   }
+};
+
+/** With what does in Redoubt what an option of the engine does there. */
+const withAnswer = (message: string): string => {
+  const instead = insteadOfEngineWord(/^unknown option '--([^'=]+)/.exec(message)?.[1] ?? '');
+  return instead ? `${message}: that is an option of the engine: ${instead}` : message;
 };
 
 const createProgram = (context: CliContext): Command => {

@@ -7,6 +7,7 @@ import {
   limitsSchema,
   serverConfigSchema,
 } from './cluster-config.ts';
+import { engineOptionsSchema } from './engine-options.ts';
 import { type ErrorCode, errorCodes } from './errors.ts';
 import { backupIdSchema, chainIdSchema, clusterIdSchema, instanceIdSchema, runIdSchema } from './ids.ts';
 import { lsnSchema } from './lsn.ts';
@@ -69,6 +70,7 @@ export const backupInstructionSchema = z.object({
   encryption: encryptionSchema,
   tablespaceEncryption: clusterConfigSchema.shape.tablespaceEncryption,
   history: backupHistorySchema.optional(),
+  engineOptions: engineOptionsSchema.prefault({}),
   keys: grantedKeysSchema,
   /** The size of the last backup of this kind, for the estimate; 0 where there is none. */
   expectedBytes: z.number().int().nonnegative(),

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { absolutePathSchema } from './absolute-path.ts';
 import { historySchema } from './backup-history.ts';
+import { engineOptionsSchema } from './engine-options.ts';
 import { clusterIdSchema, instanceIdSchema } from './ids.ts';
 import { engineNameSchema } from './server-identity.ts';
 import { tablespaceEncryptionSchema } from './tablespace-encryption.ts';
@@ -121,6 +122,7 @@ export const clusterConfigSchema = z.strictObject({
   /** Needed where the server has encrypted tablespaces. */
   tablespaceEncryption: tablespaceEncryptionSchema.optional(),
   history: historySchema.optional(),
+  engineOptions: engineOptionsSchema.prefault({}),
   policy: policySchema.prefault({}),
   limits: limitsSchema.prefault({}),
 });

@@ -150,6 +150,12 @@ const KINDS = {
     hint: 'This engine version cannot do what the cluster file asks of encrypted tablespaces; the detail names the alternative.',
   },
 
+  OptionUnsupported: {
+    exit: 63,
+    retryable: false,
+    hint: 'This engine has no such option; the detail says from which version on, or to leave it out of the cluster file.',
+  },
+
   KeyringRotated: {
     exit: 62,
     retryable: true,

@@ -1,7 +1,10 @@
 import { z } from 'zod';
 
 /** Which program takes the backups of a cluster. */
-export const engineNameSchema = z.enum(['mariadb-backup', 'xtrabackup']);
+export const engineNameSchema = z.enum(['mariadb-backup', 'xtrabackup'], {
+  error: ({ input }) =>
+    input === 'innobackupex' ? 'innobackupex is xtrabackup since 2.3; write xtrabackup' : undefined,
+});
 export type EngineName = z.infer<typeof engineNameSchema>;
 
 /**

@@ -197,6 +197,7 @@ const refuseEarly = async (
 ): Promise<{ readonly facts: ServerFacts; readonly keyring: KeyringSnapshot | undefined }> => {
   // Better no backup than one that lacks what the cluster file asks for.
   engine.checkEncryption(version, instruction);
+  engine.checkOptions(version, instruction.engineOptions);
   const { parent } = instruction;
   const facts = await server.probe().catch(async (error: unknown) => {
     // The server names the first privilege it misses; who has to grant them wants to know them all.
@@ -267,6 +268,7 @@ const copyServer = async (
     ...(instruction.history === undefined ? {} : { history: instruction.history.name }),
     ...(lookup === undefined ? {} : { lookup }),
     limits,
+    options: instruction.engineOptions,
     lsnDirectory,
     scratchDirectory,
     ...(engineDirectory === undefined ? {} : { engineDirectory }),

@@ -12,7 +12,12 @@ import type { BackupServer } from './backup-server.ts';
  * The server of the instruction, with the user of the host's option file. A connection for each question: hours pass between
  * the first and the last, and idle connections do not last. Throws `InvalidInput` where the option file cannot be used.
  */
-export const openBackupServer = async ({ server, engine: name, history }: BackupInstruction): Promise<BackupServer> => {
+export const openBackupServer = async ({
+  server,
+  engine: name,
+  history,
+  engineOptions,
+}: BackupInstruction): Promise<BackupServer> => {
   const credentials = readCredentials(server.optionFile);
   const ask = async <T>(question: (connection: ServerConnection) => Promise<T>): Promise<T> => {
     await using connection = await ServerConnection.open(server.socket, credentials);
@@ -23,7 +28,11 @@ export const openBackupServer = async ({ server, engine: name, history }: Backup
     probe: () => ask((connection) => probeServer(connection, server)),
     checkPrivileges: (engine) =>
       ask((connection) =>
-        checkPrivileges(connection, { name, series: engine.series }, { history: history !== undefined }),
+        checkPrivileges(
+          connection,
+          { name, series: engine.series },
+          { history: history !== undefined, options: engineOptions },
+        ),
       ),
     historyLsn: ({ series }, lookup) =>
       ask((connection) => historyLsn(connection, historyTable({ name, series }), lookup)),

@@ -1,6 +1,7 @@
 import type { HistoryLookup } from '#core/backup-history.ts';
 import type { Checkpoints } from '#core/checkpoints.ts';
 import type { Encryption, Limits, ServerConfig } from '#core/cluster-config.ts';
+import type { EngineOptions } from '#core/engine-options.ts';
 import type { ErrorCode } from '#core/errors.ts';
 import type { KeyAlgorithm } from '#core/key-shape.ts';
 import type { Lsn } from '#core/lsn.ts';
@@ -27,6 +28,8 @@ export interface EngineVersion {
   readonly version: string;
   /** `major.minor` of the version. A chain is taken, and restored, by one series. */
   readonly series: string;
+  /** Whether this build of XtraBackup looks for updates of itself, unless it is told not to. */
+  readonly checksForUpdates?: boolean;
 }
 
 /** Who the engine logs in as; read from the host's option file. */
@@ -69,6 +72,7 @@ export interface BackupRequest {
   /** Of an increment: what the engine finds `fromLsn` by. */
   readonly lookup?: HistoryLookup;
   readonly limits: Limits;
+  readonly options: EngineOptions;
   /** The engine leaves checkpoints and info here, in clear; must exist and be empty. */
   readonly lsnDirectory: string;
   /** For the engine's temporary files; must exist. */
@@ -141,6 +145,8 @@ export interface Engine {
   checkSuits(version: EngineVersion, facts: ServerFacts): void;
   /** Throws `EncryptionUnsupported`, naming the alternative, unless this version can do what is asked. */
   checkEncryption(version: EngineVersion, asked: EncryptionAsked): void;
+  /** Throws `OptionUnsupported` for an option that this version does not know. */
+  checkOptions(version: EngineVersion, options: EngineOptions): void;
   /** Streams xbstream to its standard output. */
   backupCommand(version: EngineVersion, request: BackupRequest): EngineCommand;
   /** To be run one after the other, each judged before the next. */

@@ -124,6 +124,7 @@ const KNOWN_LINES: readonly KnownLine[] = [
     pattern: /unknown (option|variable|argument)|Error while setting value|may be wrong format for/i,
     code: 'EngineUnsuited',
   }, // 59c, 73f, MDB
+  { pattern: /pagetracking: Please install mysqlbackup component/, code: 'OptionUnsupported', in: 'backup' }, // src
   { pattern: /Invalid key length|unable to read encryption key file/, code: 'KeyInvalid' }, // 30, 62d
   { pattern: /failed to init keyring|Component configuration file is|Can't fetch the key/i, code: 'KeyringUnreadable' }, // src
   {

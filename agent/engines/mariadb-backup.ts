@@ -5,6 +5,8 @@ import type { Engine } from './engine.ts';
 import { historyArguments } from './history-arguments.ts';
 import { judge } from './judge.ts';
 import { keyManagementOptions } from './key-management-options.ts';
+import { mariadbOptions } from './mariadb-options.ts';
+import { optionArguments } from './option-arguments.ts';
 import { programPath, readVersion } from './program.ts';
 
 const PROGRAM = 'mariadb-backup';
@@ -41,7 +43,8 @@ export const mariadbBackup: Engine = {
         `MariaDB has no ${tablespaceEncryption.kind}: its keys are a file-key-management or in a service mariadb-backup has no keyring for`,
       );
   },
-  backupCommand: (_version, request) => ({
+  checkOptions: (version, options) => void optionArguments(PROGRAM, version, mariadbOptions, options),
+  backupCommand: (version, request) => ({
     program: programPath(PROGRAM, request.engineDirectory),
     optionFile: clientOptions({ ...request.credentials, socket: request.server.socket }),
     args: [
@@ -53,6 +56,7 @@ export const mariadbBackup: Engine = {
       `--extra-lsndir=${request.lsnDirectory}`,
       `--parallel=${request.limits.parallel}`,
       ...historyArguments(request),
+      ...optionArguments(PROGRAM, version, mariadbOptions, request.options),
       ...(request.limits.engineThrottle === undefined ? [] : [`--throttle=${request.limits.engineThrottle}`]),
     ],
   }),

@@ -7,13 +7,13 @@ import type { EngineVersion } from './engine.ts';
 export const programPath = (name: string, engineDirectory?: string): string =>
   engineDirectory === undefined ? name : join(engineDirectory, name);
 
-/**
- * Runs `program --version` and reads what it prints on either stream (xtrabackup 2.4 uses standard error). Throws `EngineMissing` where
- * it cannot be started, `EngineUnsuited` where `pattern`, whose first group is the version, does not match.
- */
-export const readVersion = (program: string, pattern: RegExp): Promise<EngineVersion> =>
+/** The longest is the `--help` of XtraBackup, with every variable of InnoDB in it. */
+const MAX_OUTPUT = 1_000_000;
+
+/** What `program` prints on either stream, however it ends. Throws `EngineMissing` where it cannot be started. */
+export const outputOf = (program: string, argument: '--version' | '--help'): Promise<string> =>
   new Promise((resolve, reject) => {
-    const child = spawn(program, ['--version'], {
+    const child = spawn(program, [argument], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         PATH: process.env.PATH ?? '',
@@ -25,16 +25,23 @@ export const readVersion = (program: string, pattern: RegExp): Promise<EngineVer
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8');
       stream.on('data', (text: string) => {
-        output = (output + text).slice(0, 10_000);
+        output = (output + text).slice(0, MAX_OUTPUT);
       });
     }
     child.on('error', (error) =>
       reject(new RedoubtError('EngineMissing', `${program} cannot be started: ${error.message}`, { cause: error })),
     );
-    child.on('close', () => {
-      const version = pattern.exec(output)?.[1];
-      const series = /^\d+\.\d+/.exec(version ?? '')?.[0];
-      if (version && series) resolve({ version, series });
-      else reject(new RedoubtError('EngineUnsuited', `${program} --version says: ${output.trim().slice(0, 200)}`));
-    });
+    child.on('close', () => resolve(output));
   });
+
+/**
+ * Asks `program` for its version, which xtrabackup 2.4 writes to standard error. Throws `EngineMissing` where it cannot be started,
+ * `EngineUnsuited` where `pattern`, whose first group is the version, does not match.
+ */
+export const readVersion = async (program: string, pattern: RegExp): Promise<EngineVersion> => {
+  const output = await outputOf(program, '--version');
+  const version = pattern.exec(output)?.[1];
+  const series = /^\d+\.\d+/.exec(version ?? '')?.[0];
+  if (version && series) return { version, series };
+  throw new RedoubtError('EngineUnsuited', `${program} --version says: ${output.trim().slice(0, 200)}`);
+};

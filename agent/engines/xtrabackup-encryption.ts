@@ -1,6 +1,6 @@
 import { RedoubtError } from '#core/errors.ts';
 import type { KeyringKind } from '#core/tablespace-encryption.ts';
-import { compareVersions } from './compare-versions.ts';
+import { compareBuilds } from './compare-versions.ts';
 import type { Engine, EngineVersion } from './engine.ts';
 import { seriesOf } from './xtrabackup-series.ts';
 
@@ -10,18 +10,15 @@ const unsupported = (detail: string): RedoubtError => new RedoubtError('Encrypti
 const alternative = (kind: KeyringKind, known: readonly string[]): string =>
   kind === 'file-key-management' ? 'that is MariaDB’s: use mariadb-backup' : `it knows ${known.join(', ')}`;
 
-const olderThan = (version: EngineVersion, since: string): boolean => {
-  if (compareVersions(version.version, since) < 0) return true;
-  const [, build = '0'] = version.version.split('-');
-  const [, sinceBuild] = since.split('-');
-  return (
-    sinceBuild !== undefined && compareVersions(version.version, since) === 0 && Number(build) < Number(sinceBuild)
-  );
-};
+const olderThan = ({ version }: EngineVersion, since: string): boolean => compareBuilds(version, since) < 0;
 
-export const checkXtrabackupEncryption: Engine['checkEncryption'] = (version, { tablespaceEncryption }) => {
+export const checkXtrabackupEncryption: Engine['checkEncryption'] = (version, { encryption, tablespaceEncryption }) => {
+  const { keyrings, transitionSince, nativeSince } = seriesOf(version.series);
+  if (encryption.mode !== 'sealed' && olderThan(version, nativeSince))
+    throw unsupported(
+      `native encryption needs XtraBackup ${nativeSince} or newer; with ${version.version} set encryption.mode to sealed`,
+    );
   if (tablespaceEncryption === undefined) return;
-  const { keyrings, transitionSince } = seriesOf(version.series);
   const { kind } = tablespaceEncryption;
   const known = keyrings[kind];
   if (known === undefined)

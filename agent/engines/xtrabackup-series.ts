@@ -1,5 +1,7 @@
+import type { EngineOptions } from '#core/engine-options.ts';
 import { RedoubtError } from '#core/errors.ts';
 import type { KeyringKind } from '#core/tablespace-encryption.ts';
+import type { SupportedOptions } from './option-arguments.ts';
 
 /** How a series is told of one kind of keyring. */
 export interface KeyringOptions {
@@ -21,8 +23,14 @@ export interface XtrabackupSeries {
   readonly servers: readonly string[];
   /** Before this version of the tool, a server newer than the tool (by patch) is refused; absent: never, or always the same. */
   readonly followsServerUntil?: string;
-  /** Options every backup gets. */
-  readonly backup: readonly string[];
+  /** Options of the cluster file that it knows; `since` is the first version of the tool. */
+  readonly options: SupportedOptions;
+  /** Whether `--no-version-check` may be given to a build that does not have it. */
+  readonly ignoresUnknownOptions: boolean;
+  /** What it is told where the cluster file says nothing. */
+  readonly defaults: EngineOptions;
+  /** `--encrypt` writes the form of chunks that is read here from this version on. */
+  readonly nativeSince: string;
   readonly privileges: {
     /** On `*.*`; alternatives in one entry are separated by `|`, the first is the one to grant. */
     readonly privileges: readonly string[];
@@ -65,9 +73,37 @@ const COMPONENTS: XtrabackupSeries['keyrings'] = {
   'component-keyring-vault': COMPONENT_VAULT,
 };
 
+/** Of 2.4 and later. */
+const OPTIONS: SupportedOptions = {
+  slaveInfo: {},
+  galeraInfo: {},
+  safeSlaveBackup: { privileges: ['REPLICATION_SLAVE_ADMIN', 'SUPER'] },
+  safeSlaveBackupTimeout: {},
+  ftwrlWaitTimeout: {},
+  ftwrlWaitThreshold: {},
+  ftwrlWaitQueryType: {},
+  killLongQueriesTimeout: { privileges: ['CONNECTION_ADMIN', 'SUPER'] },
+  killLongQueryType: {},
+  lockDdl: {},
+  lockDdlTimeout: {},
+  backupLockTimeout: {},
+  backupLockRetryCount: {},
+};
+
+const ARCHIVE = ['INNODB_REDO_LOG_ARCHIVE'];
+
 const V8: Omit<XtrabackupSeries, 'servers'> = {
-  // Unknown options are errors by default (--strict) but only once the server is connected; nothing to add.
-  backup: [],
+  options: {
+    ...OPTIONS,
+    registerRedoLogConsumer: { privileges: ARCHIVE },
+    redoLogArchDir: { privileges: ARCHIVE },
+    pageTracking: {},
+  },
+  // --strict is on, but only takes effect once the server is connected.
+  ignoresUnknownOptions: false,
+  // The default of the tool itself only since 8.0.23-16.
+  defaults: { lockDdl: true },
+  nativeSince: '8.0.0',
   privileges: {
     privileges: ['BACKUP_ADMIN', 'PROCESS', 'RELOAD|FLUSH_TABLES', 'LOCK TABLES', 'REPLICATION CLIENT'],
     tables: PERFORMANCE_SCHEMA,
@@ -81,8 +117,18 @@ const V8: Omit<XtrabackupSeries, 'servers'> = {
 const SERIES: Readonly<Record<string, XtrabackupSeries>> = {
   '2.4': {
     servers: ['5.5', '5.6', '5.7'],
-    // Without it a build with the version check starts perl with the password in its environment.
-    backup: ['--no-version-check'],
+    options: {
+      ...OPTIONS,
+      safeSlaveBackup: { privileges: ['SUPER'] },
+      killLongQueriesTimeout: { privileges: ['SUPER'] },
+      lockDdl: { since: '2.4.8' },
+      lockDdlTimeout: { since: '2.4.8' },
+      backupLockTimeout: { since: '2.4.16' },
+      backupLockRetryCount: { since: '2.4.16' },
+    },
+    ignoresUnknownOptions: true,
+    defaults: {},
+    nativeSince: '2.4.5',
     privileges: {
       privileges: ['PROCESS', 'RELOAD', 'LOCK TABLES', 'REPLICATION CLIENT'],
       tables: [],
@@ -107,6 +153,17 @@ const SERIES: Readonly<Record<string, XtrabackupSeries>> = {
   },
   '8.0': {
     ...V8,
+    options: {
+      ...V8.options,
+      registerRedoLogConsumer: { since: '8.0.30-23', privileges: ARCHIVE },
+      redoLogArchDir: { since: '8.0.34-29', privileges: ARCHIVE },
+      pageTracking: { since: '8.0.30-23' },
+    },
+    // FLUSH_TABLES alone does not do: it flushes logs too.
+    privileges: {
+      ...V8.privileges,
+      privileges: V8.privileges.privileges.map((privilege) => privilege.replace('|FLUSH_TABLES', '')),
+    },
     servers: ['8.0'],
     followsServerUntil: '8.0.34',
     keyrings: {

@@ -1,15 +1,22 @@
+import type { EngineOptions } from '#core/engine-options.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { clientOptions, toolOptions } from './client-options.ts';
 import { compareVersions } from './compare-versions.ts';
-import type { Engine } from './engine.ts';
+import type { Engine, EngineVersion } from './engine.ts';
 import { historyArguments } from './history-arguments.ts';
 import { judge } from './judge.ts';
-import { programPath, readVersion } from './program.ts';
+import { optionArguments } from './option-arguments.ts';
+import { outputOf, programPath, readVersion } from './program.ts';
 import { checkXtrabackupEncryption } from './xtrabackup-encryption.ts';
 import { keyringAtBackup, keyringAtPrepare, keyringOptions, pluginDirectory } from './xtrabackup-keyring.ts';
 import { seriesOf } from './xtrabackup-series.ts';
 
 const PROGRAM = 'xtrabackup';
+
+const xtrabackupOptions = (version: EngineVersion, options: EngineOptions): readonly string[] => {
+  const known = seriesOf(version.series);
+  return optionArguments(PROGRAM, version, known.options, { ...known.defaults, ...options });
+};
 
 export const xtrabackup: Engine = {
   name: 'xtrabackup',
@@ -18,8 +25,12 @@ export const xtrabackup: Engine = {
     info: ['xtrabackup_info'],
     binlog: ['xtrabackup_binlog_info'],
   },
-  version: (engineDirectory) =>
-    readVersion(programPath(PROGRAM, engineDirectory), /xtrabackup version (\d+\.\d+\.\d+(?:-\d+)?)/),
+  version: async (engineDirectory) => {
+    const program = programPath(PROGRAM, engineDirectory);
+    const version = await readVersion(program, /xtrabackup version (\d+\.\d+\.\d+(?:-\d+)?)/);
+    // As the project's own tests ask: only some builds have it, and 8.x refuses an option that is unknown to it.
+    return { ...version, checksForUpdates: (await outputOf(program, '--help')).includes('--no-version-check') };
+  },
   checkSuits: (version, facts) => {
     const { flavour, series } = facts.identity;
     if (flavour === 'mariadb')
@@ -41,8 +52,10 @@ export const xtrabackup: Engine = {
       );
   },
   checkEncryption: checkXtrabackupEncryption,
+  checkOptions: (version, options) => void xtrabackupOptions(version, options),
   backupCommand: (version, request) => {
     const { keyring, native } = request;
+    const known = seriesOf(version.series);
     return {
       program: programPath(PROGRAM, request.engineDirectory),
       optionFile: [
@@ -58,7 +71,9 @@ export const xtrabackup: Engine = {
         `--tmpdir=${request.scratchDirectory}`,
         `--extra-lsndir=${request.lsnDirectory}`,
         `--parallel=${request.limits.parallel}`,
-        ...seriesOf(version.series).backup,
+        // Else a build that checks for updates starts perl, with the password in its environment.
+        ...(version.checksForUpdates || known.ignoresUnknownOptions ? ['--no-version-check'] : []),
+        ...xtrabackupOptions(version, request.options),
         ...(keyring === undefined ? [] : keyringAtBackup(version, request.facts, keyring)),
         ...(native === undefined
           ? []

@@ -1,6 +1,8 @@
+import { type EngineOptions, optionNames } from '#core/engine-options.ts';
 import { RedoubtError } from '#core/errors.ts';
 import type { EngineName } from '#core/server-identity.ts';
 import { historyTable } from '../engines/history-table.ts';
+import { mariadbOptions } from '../engines/mariadb-options.ts';
 import { seriesOf } from '../engines/xtrabackup-series.ts';
 import type { ServerConnection } from './server-connection.ts';
 
@@ -80,6 +82,17 @@ const historyNeeds = (engine: { readonly name: EngineName; readonly series: stri
   return ['CREATE', 'ALTER', 'INSERT', 'SELECT'].map((privilege) => ({ anyOf: [privilege], on }));
 };
 
+const optionNeeds = (
+  { name, series }: { readonly name: EngineName; readonly series: string },
+  options: EngineOptions,
+): readonly Need[] => {
+  const supported = name === 'mariadb-backup' ? mariadbOptions : seriesOf(series).options;
+  return optionNames(options).flatMap((option) => {
+    const anyOf = options[option] === false ? undefined : supported[option]?.privileges;
+    return anyOf === undefined ? [] : [{ anyOf, on: '*.*' }];
+  });
+};
+
 /** `GRANT … ON … TO …;` for each place something is missing. */
 const statementsFor = (missing: readonly Need[], account: string): string =>
   [...Map.groupBy(missing, ({ on }) => on)]
@@ -96,6 +109,7 @@ const quotedAccount = (account: string): string => {
 export interface AskedOfServer {
   /** Whether the engine records backups in the server. */
   readonly history?: boolean;
+  readonly options?: EngineOptions;
 }
 
 export interface Privileges {
@@ -116,6 +130,7 @@ export const missingPrivileges = (
     ...(engine.name === 'mariadb-backup' ? mariadbNeeds(binlog) : xtrabackupNeeds(engine.series, binlog)),
     ...CANARY,
     ...(asked.history ? historyNeeds(engine) : []),
+    ...optionNeeds(engine, asked.options ?? {}),
   ];
   const missing = needs.filter((need) => !holds(held, need));
   return {

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { ApplyClusterAnswer, applyClusterRequestSchema } from '#core/catalog-queries.ts';
 import { encryptionFault } from '#core/encryption-fault.ts';
+import { engineOptionsFault } from '#core/engine-options.ts';
 import { RedoubtError } from '#core/errors.ts';
 import type { Clusters } from '#core/ports/clusters.ts';
 import type { Log } from '#core/ports/log.ts';
@@ -16,7 +17,7 @@ export interface ApplyClusterDeps {
 
 /**
  * Makes the cluster what its file says, and its schedule with it. Throws `InvalidClusterFile` with every problem, one a line, and
- * `EncryptionUnsupported` for encryption that the engine cannot do whatever its version.
+ * `EncryptionUnsupported` or `OptionUnsupported` for what the engine cannot do whatever its version.
  * The order leaves no crash without backups: a schedule is there before the configuration that promises it, and is removed
  * only after the configuration that does without. Applying the same file again repairs whatever is missing.
  */
@@ -29,6 +30,8 @@ export const applyCluster = async (
   const { config } = parsed;
   const fault = encryptionFault(config);
   if (fault) throw new RedoubtError(fault.code, fault.detail);
+  const unknown = engineOptionsFault(config);
+  if (unknown) throw new RedoubtError('OptionUnsupported', unknown);
   const { cluster } = config;
   const { schedule: expression, timezone } = config.policy;
   const changes = configChanges(await clusters.get(cluster), config);

@@ -1,6 +1,7 @@
 import { isMap, isNode, isScalar, LineCounter, type Pair, parseDocument, type Document as YamlDocument } from 'yaml';
 import { z } from 'zod';
 import { type ClusterConfig, clusterConfigSchema } from '#core/cluster-config.ts';
+import { insteadOfEngineWord } from '#core/engine-words.ts';
 import { nearestWord } from './nearest-word.ts';
 
 export type ParsedClusterFile =
@@ -90,8 +91,14 @@ export const parseClusterFile = (text: string): ParsedClusterFile => {
     if (issue.code === 'unrecognized_keys') {
       for (const key of issue.keys) {
         const path = [...issue.path, key];
+        const instead = insteadOfEngineWord(key);
         const meant = nearestWord(key, keysAt(issue.path));
-        add(offsetOf(document, path), `${dotted(path)}: unknown key${meant ? `; did you mean ${meant}?` : ''}`);
+        const help = instead
+          ? `; that is an option of the engine: ${instead}`
+          : meant
+            ? `; did you mean ${meant}?`
+            : '';
+        add(offsetOf(document, path), `${dotted(path)}: unknown key${help}`);
       }
     } else {
       const where = issue.path.length > 0 ? `${dotted(issue.path)}: ` : '';

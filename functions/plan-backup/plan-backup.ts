@@ -131,6 +131,7 @@ export const planBackup = async (deps: PlanBackupDeps, input: PlanBackupInput): 
       encryption: config.encryption,
       ...(config.tablespaceEncryption && { tablespaceEncryption: config.tablespaceEncryption }),
       ...(config.history && { history: { ...config.history, name: config.history.name ?? cluster } }),
+      engineOptions: config.engineOptions,
       expectedBytes: (decision.kind === 'full' ? head?.fullStreamBytes : decision.head.lastIncrementStreamBytes) ?? 0,
     };
     return {

@@ -91,6 +91,7 @@ const take = async (
     credentials: { user: 'bk', password: options.password ?? PASSWORD },
     fromLsn: lsn(options.fromLsn ?? 0n),
     limits: limitsSchema.parse(options.throttle === undefined ? {} : { engineThrottle: options.throttle }),
+    options: {},
     lsnDirectory,
     scratchDirectory,
   });

@@ -55,6 +55,32 @@ describe('reading a cluster file', () => {
     expect(problemsOf(file(policy))).toEqual([problem]);
   });
 
+  it.each([
+    ['apply-log: true', /apply-log: unknown key; that is an option of the engine: a restore does it by itself/],
+    ['redo-only: true', /redo-only: .*a restore does it by itself/],
+    ['incremental_basedir: /b', /incremental_basedir: .*Redoubt knows the chain and each parent/],
+    ['stream: tar', /stream: .*every backup is streamed, as xbstream/],
+    ['compress: true', /compress: .*limits\.compressionLevel/],
+    ['encrypt-key: x', /encrypt-key: .*KMS makes the keys/],
+    ['remove-original: true', /remove-original: .*removed once it is proven/],
+    ['no-lock: true', /no-lock: .*refused: without its lock/],
+    ['tables: app.t', /tables: .*refused: a backup holds every table/],
+    ['slave-info: true', /slave-info: .*engineOptions\.slaveInfo/],
+    ['engineOptions: {target-dir: /b}', /engineOptions\.target-dir: .*the agent says where the engine writes/],
+    ['engineOptions: {slave-info: true}', /engineOptions\.slave-info: .*engineOptions\.slaveInfo/],
+    ['engineOptions: {lockDdl: REDUCED}', /engineOptions\.lockDdl: REDUCED is refused: .* tables went missing/],
+    ['history: {incrementBy: date}', /history\.incrementBy: /],
+    ['history: {name: "x y"}', /history\.name: up to 64 letters/],
+  ])('answers the habit of an engine, %s, with what does that here', (line, problem) => {
+    expect(problemsOf(file('  maxIncrements: 3', `${line}\n`))).toEqual([expect.stringMatching(problem)]);
+  });
+
+  it('answers innobackupex with the program it has become', () => {
+    expect(problemsOf(file('  maxIncrements: 3').replace('mariadb-backup', 'innobackupex'))).toEqual([
+      '3:1 engine: innobackupex is xtrabackup since 2.3; write xtrabackup',
+    ]);
+  });
+
   it('suggests keys inside a list', () => {
     const text = file('  maxIncrements: 3').replace(`role: ${ROLE}`, `role: ${ROLE}\n    agentdir: /srv/redoubt`);
     expect(problemsOf(text)).toEqual(['11:5 hosts.0.agentdir: unknown key; did you mean agentDirectory?']);
@@ -154,6 +180,17 @@ describe('applying a cluster file', () => {
         name: 'EncryptionUnsupported',
         detail: expect.stringMatching(/^encryption\.mode: .*write mode: sealed$/),
       });
+    expect(await deps.clusters.get(SHOP)).toBeUndefined();
+  });
+
+  it('refuses an option that the engine has in no version', async () => {
+    const text = file('  maxIncrements: 3', 'engineOptions: {slaveInfo: true, lockDdl: true, pageTracking: true}\n');
+    await expect(apply(text)).rejects.toMatchObject({
+      name: 'OptionUnsupported',
+      detail:
+        'engineOptions.lockDdl: mariadb-backup has no --lock-ddl; leave it out\n' +
+        'engineOptions.pageTracking: mariadb-backup has no --page-tracking; leave it out',
+    });
     expect(await deps.clusters.get(SHOP)).toBeUndefined();
   });
 

@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { compareVersions } from '#agent/engines/compare-versions.ts';
 import { type BackupRequest, type EngineVersion, engineOf } from '#agent/engines/engine.ts';
 import type { ServerFacts } from '#agent/server/server-facts.ts';
-import { limitsSchema, serverConfigSchema } from '#core/cluster-config.ts';
+import { encryptionSchema, limitsSchema, serverConfigSchema } from '#core/cluster-config.ts';
+import { engineOptionsSchema } from '#core/engine-options.ts';
 import type { RedoubtError } from '#core/errors.ts';
 import { lsn } from '#core/lsn.ts';
 
@@ -27,6 +28,7 @@ const request = (changes: Partial<BackupRequest> = {}): BackupRequest => ({
   credentials: { user: 'bk', password: SECRET },
   fromLsn: lsn(0n),
   limits: limitsSchema.parse({ parallel: 3 }),
+  options: {},
   lsnDirectory: '/tmp/lsn',
   scratchDirectory: '/tmp/scratch',
   ...changes,
@@ -118,6 +120,113 @@ describe.each(ENGINES)('the commands of %s %o', (name, of) => {
     expect(args(true, '/r/inc1')).toContain('--incremental-dir=/r/inc1');
     expect(engine.preparedType(false)).toBe('log-applied');
     expect(engine.preparedType(true)).toBe(name === 'xtrabackup' ? 'full-prepared' : 'log-applied');
+  });
+});
+
+describe('the options of a cluster file', () => {
+  const every = engineOptionsSchema.parse({
+    slaveInfo: true,
+    galeraInfo: true,
+    safeSlaveBackup: true,
+    safeSlaveBackupTimeout: 60,
+    ftwrlWaitTimeout: 30,
+    ftwrlWaitThreshold: 10,
+    ftwrlWaitQueryType: 'update',
+    killLongQueriesTimeout: 20,
+    killLongQueryType: 'select',
+    lockDdl: false,
+    lockDdlTimeout: 120,
+    backupLockTimeout: 5,
+    backupLockRetryCount: 3,
+    registerRedoLogConsumer: true,
+    redoLogArchDir: 'backup:a',
+    pageTracking: true,
+  });
+  const ALL = [
+    '--slave-info',
+    '--galera-info',
+    '--safe-slave-backup',
+    '--safe-slave-backup-timeout=60',
+    '--ftwrl-wait-timeout=30',
+    '--ftwrl-wait-threshold=10',
+    '--ftwrl-wait-query-type=update',
+    '--kill-long-queries-timeout=20',
+    '--kill-long-query-type=select',
+    '--lock-ddl=OFF',
+    '--lock-ddl-timeout=120',
+    '--backup-lock-timeout=5',
+    '--backup-lock-retry-count=3',
+    '--register-redo-log-consumer',
+    '--redo-log-arch-dir=backup:a',
+    '--page-tracking',
+  ];
+  const REDO = ['registerRedoLogConsumer', 'redoLogArchDir', 'pageTracking'];
+
+  it.each([
+    ['mariadb-backup', '10.11.19', 9, []],
+    ['xtrabackup', '2.4.7', 9, []],
+    ['xtrabackup', '2.4.8', 11, []],
+    ['xtrabackup', '2.4.29', 13, []],
+    ['xtrabackup', '8.0.28-21', 13, REDO],
+    ['xtrabackup', '8.0.30-23', 14, ['redoLogArchDir']],
+    ['xtrabackup', '8.0.35-36', 16, []],
+    ['xtrabackup', '8.4.0-1', 16, []],
+    ['xtrabackup', '9.7.1', 16, []],
+  ] as const)('%s %s knows %i (or more) of them, and refuses each other one by name', (name, tool, first, later) => {
+    const engine = engineOf(name);
+    const of = version(tool);
+    for (const [index, [option, value]] of Object.entries(every).entries()) {
+      const options = engineOptionsSchema.parse({ [option]: value });
+      const known =
+        index < first || (REDO.includes(option) && first > 13 && !(later as readonly string[]).includes(option));
+      if (known) {
+        engine.checkOptions(of, options);
+        expect(engine.backupCommand(of, request({ options })).args).toContain(ALL[index]);
+      } else
+        expect(() => engine.checkOptions(of, options)).toThrow(
+          expect.objectContaining({
+            code: 'OptionUnsupported',
+            detail: expect.stringContaining(`engineOptions.${option}: `),
+          }),
+        );
+    }
+  });
+
+  it('that are switched off, or not there, are not passed on', () => {
+    const options = engineOptionsSchema.parse({ slaveInfo: false, pageTracking: false });
+    const args = engineOf('xtrabackup').backupCommand(version('8.4.0-6'), request({ options })).args;
+    expect(args.filter((arg) => /slave|tracking/.test(arg))).toEqual([]);
+  });
+
+  it('leave XtraBackup 8 with the lock against schema changes, which is its own default only since 8.0.23', () => {
+    const lock = (tool: string, options: object) =>
+      engineOf('xtrabackup')
+        .backupCommand(version(tool), request({ options: engineOptionsSchema.parse(options) }))
+        .args.filter((arg) => /lock-ddl/.test(arg));
+    expect(lock('8.0.14', {})).toEqual(['--lock-ddl=ON']);
+    expect(lock('8.4.0-6', { lockDdl: false })).toEqual(['--lock-ddl=OFF']);
+    expect(lock('2.4.29', {})).toEqual([]);
+  });
+});
+
+describe('a build of XtraBackup that checks for updates', () => {
+  const of = (tool: string, checksForUpdates: boolean) =>
+    engineOf('xtrabackup').backupCommand({ ...version(tool), checksForUpdates }, request()).args;
+
+  it('is told not to: it would hand the password to perl', () => {
+    expect(of('8.0.35-30', true)).toContain('--no-version-check');
+    // 8.x refuses what it does not know; 2.4 ignores it.
+    expect(of('8.0.35-30', false)).not.toContain('--no-version-check');
+    expect(of('2.4.29', false)).toContain('--no-version-check');
+  });
+});
+
+describe('native encryption', () => {
+  it('needs the form of chunks that XtraBackup writes since 2.4.5', () => {
+    const asked = { encryption: encryptionSchema.parse({ mode: 'native' }) };
+    expect(() => engineOf('xtrabackup').checkEncryption(version('2.4.4'), asked)).toThrow(/needs XtraBackup 2\.4\.5/);
+    engineOf('xtrabackup').checkEncryption(version('2.4.5'), asked);
+    engineOf('xtrabackup').checkEncryption(version('8.4.0-1'), asked);
   });
 });
 
@@ -243,8 +352,16 @@ describe('the version of an engine', () => {
       '8.0',
     ],
   ] as const)('%s is read from %j', async (name, line, text, series) => {
-    expect(await saying(name, `echo '${line}' >&2`)).toEqual({ version: text, series });
-    expect(await saying(name, `echo '${line}'`)).toEqual({ version: text, series });
+    expect(await saying(name, `echo '${line}' >&2`)).toMatchObject({ version: text, series });
+    expect(await saying(name, `echo '${line}'`)).toMatchObject({ version: text, series });
+  });
+
+  it('comes with what its --help says of the check for updates', async () => {
+    const line = 'xtrabackup version 8.4.0-6 based on MySQL server 8.4.8';
+    const asked = (help: string) =>
+      saying('xtrabackup', `case "$1" in --version) echo '${line}';; *) echo '${help}'; exit 1;; esac`);
+    expect((await asked('  --no-version-check  This option')).checksForUpdates).toBe(true);
+    expect((await asked('  --no-lock')).checksForUpdates).toBe(false);
   });
 
   it('is refused where the program is missing or is another one', async () => {

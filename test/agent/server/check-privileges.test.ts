@@ -88,6 +88,29 @@ describe('the privileges of a backup user', () => {
     expect(statement).toContain(`GRANT CREATE, ALTER, INSERT, SELECT ON ${on} TO 'bk'@'localhost';`);
   });
 
+  it.each([
+    ['xtrabackup', '2.4', { killLongQueriesTimeout: 5 }, ['SUPER']],
+    [
+      'xtrabackup',
+      '8.4',
+      { killLongQueriesTimeout: 5, safeSlaveBackup: true },
+      ['CONNECTION_ADMIN', 'REPLICATION_SLAVE_ADMIN'],
+    ],
+    ['xtrabackup', '8.0', { registerRedoLogConsumer: true, pageTracking: true }, ['INNODB_REDO_LOG_ARCHIVE']],
+    ['xtrabackup', '8.0', { registerRedoLogConsumer: false }, []],
+    ['mariadb-backup', '10.11', { slaveInfo: true }, ['SLAVE MONITOR']],
+  ] as const)('for the options of %s %s %o are %o besides', (name, series, options, besides) => {
+    const lackingWith = (asked: object) =>
+      missingPrivileges({ name, series }, false, 'bk@localhost', [CANARY], asked).missing;
+    expect(lackingWith({ options }).filter((privilege) => !lackingWith({}).includes(privilege))).toEqual(besides);
+  });
+
+  it('to flush tables alone do for XtraBackup 8.4, not for 8.0', () => {
+    const grants = ['GRANT FLUSH_TABLES ON *.* TO `bk`@`localhost`'];
+    expect(lacking('xtrabackup', '8.0', false, ...grants)).toContain('RELOAD');
+    expect(lacking('xtrabackup', '8.4', false, ...grants)).not.toContain('RELOAD');
+  });
+
   it('for XtraBackup 2.4 are those the recorded runs failed without', () => {
     // 72-privileges-*: without PROCESS, RELOAD or REPLICATION CLIENT the run ends with 1.
     expect(lacking('xtrabackup', '2.4', false, CANARY)).toEqual([

@@ -258,7 +258,9 @@ export const backup = async (options: Options): Promise<void> => {
   tell.tool(`  innodb_log_files_in_group = ${connection.variable('innodb_log_files_in_group')}`);
   tell.tool(`  innodb_log_file_size = ${connection.variable('innodb_log_file_size')}`);
   tell.innodb('Number of pools: 1');
-  if (version.modern && !options.has('no-lock')) {
+  const locksDdl =
+    version.modern && !options.has('no-lock') && (options.get('lock-ddl') === undefined || options.has('lock-ddl'));
+  if (locksDdl) {
     tell.timed('Executing LOCK INSTANCE FOR BACKUP ...');
     await connection.query('LOCK INSTANCE FOR BACKUP');
   }
@@ -431,7 +433,7 @@ export const backup = async (options: Options): Promise<void> => {
   if (extra !== undefined) writeFileSync(join(extra, CHECKPOINTS), metadata);
   const unlocked = new Date();
   if (!noLock) {
-    if (version.modern) {
+    if (locksDdl) {
       tell.timed('Executing UNLOCK INSTANCE');
       await connection.query('UNLOCK INSTANCE');
     } else tell.timed('Executing UNLOCK TABLES');
