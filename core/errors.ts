@@ -150,16 +150,15 @@ const KINDS = {
     hint: 'This engine version cannot do what the cluster file asks of encrypted tablespaces; the detail names the alternative.',
   },
 
-  OptionUnsupported: {
-    exit: 63,
-    retryable: false,
-    hint: 'This engine has no such option; the detail says from which version on, or to leave it out of the cluster file.',
-  },
-
   KeyringRotated: {
     exit: 62,
     retryable: true,
     hint: 'The keyring changed while the backup was taken; take it again, and do not rotate master keys meanwhile.',
+  },
+  OptionUnsupported: {
+    exit: 63,
+    retryable: false,
+    hint: 'This engine has no such option; the detail says from which version on, or to leave it out of the cluster file.',
   },
 
   // Taking a backup

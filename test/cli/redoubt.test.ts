@@ -88,6 +88,9 @@ describe('errors', () => {
     ['restore shop --to latest --mode overwrite', 'Allowed choices are prepare-only, replace'],
     ['runs --limit 0', 'from 1 to 500'],
     ['watch a/b', 'a run id has'],
+    ['backup shop --apply-log', 'that is an option of the engine: a restore does it by itself'],
+    ['backup shop --incremental-basedir=/b', 'that is an option of the engine: Redoubt knows the chain'],
+    ['restore shop --to latest --use-memory=1G', 'that is an option of the engine: limits.prepareMemory'],
   ])('“redoubt %s” is InvalidInput and asks nobody', async (line, words) => {
     expect(await redoubt(line)).toMatchObject({ exit: 10, err: expect.stringContaining(words) });
     expect(aws.ssm.calls()).toEqual([]);

@@ -72,7 +72,7 @@ export const sampleManifest = (
     startedAt: '2026-11-22T05:12:12Z',
     endedAt: '2026-11-22T05:12:40Z',
     agentVersion: '0.1.0',
-    engine: { name: 'mariadb-backup', version: '10.11.19', series: '10.11' },
+    engine: { name: 'mariadb-backup', version: '10.11.19', series: '10.11', uuid: 'b1c6-1' },
     server: {
       identity: {
         uuid: '5d1c0c7e-0000-4000-8000-000000000001',

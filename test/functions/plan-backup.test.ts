@@ -52,9 +52,30 @@ describe('planning a backup', () => {
       chain: full.manifest.chain,
       seq: 1,
       expectedBytes: 0,
-      parent: { backup: full.manifest.backup, manifestSha256: full.sha256, toLsn: full.manifest.checkpoints.toLsn },
+      parent: {
+        backup: full.manifest.backup,
+        manifestSha256: full.sha256,
+        toLsn: full.manifest.checkpoints.toLsn,
+        engineUuid: full.manifest.engine.uuid,
+      },
     });
     expect(decoded.keys).toMatchObject(full.manifest.keys);
+  });
+
+  it('hands on the options of the engine and the backup history, under the name of the cluster unless it has one', async () => {
+    const planned = async (history: object) => {
+      const config = sampleCluster({ history, engineOptions: { slaveInfo: true } });
+      return (await (await controlPlaneUnderTest({ config })).plan('run-1')).decoded;
+    };
+    expect(await planned({})).toMatchObject({
+      history: { name: SHOP, incrementBy: 'lsn' },
+      engineOptions: { slaveInfo: true },
+    });
+    expect((await planned({ name: 'nightly', incrementBy: 'uuid' })).history).toEqual({
+      name: 'nightly',
+      incrementBy: 'uuid',
+    });
+    expect((await world.plan('run-1')).decoded.history).toBeUndefined();
   });
 
   it('carries LSNs as decimal strings', async () => {

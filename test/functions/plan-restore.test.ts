@@ -47,6 +47,14 @@ describe('planning a restore', () => {
     expect(decoded).toMatchObject({ kind: 'restore', mode: 'prepare-only', directory: '/srv/restored', host: HOST });
   });
 
+  it('decrypts what the engine encrypted when the cluster file says', async () => {
+    expect((await plan({})).instruction.decryptAt).toBe('stream');
+    const config = sampleCluster({ engine: 'xtrabackup', encryption: { mode: 'native', decryptAt: 'directory' } });
+    world = await controlPlaneUnderTest({ config });
+    await world.backUp('run-1');
+    expect((await plan({})).instruction.decryptAt).toBe('directory');
+  });
+
   it('lends the key of that chain to the role of the target host', async () => {
     const planned = await plan({ target: { instance: SPARE, mode: 'prepare-only', directory: '/srv/restored' } });
     const [chain] = (await world.chains.all(SHOP)).chains;

@@ -15,6 +15,7 @@ import {
 } from '#core/agent-protocol.ts';
 import type { BackupHistory } from '#core/backup-history.ts';
 import type { ServerConfig } from '#core/cluster-config.ts';
+import type { EngineOptions } from '#core/engine-options.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { chainIdSchema, clusterIdSchema, newBackupId } from '#core/ids.ts';
 import { keyBytes } from '#core/key-shape.ts';
@@ -44,6 +45,7 @@ export interface BackupChanges {
   readonly encryption?: object;
   readonly tablespaceEncryption?: TablespaceEncryption | undefined;
   readonly engineDirectory?: string;
+  readonly engineOptions?: EngineOptions;
 }
 
 /** Chains of backups of one server, taken and restored by the agent's own commands over a repository in memory. */
