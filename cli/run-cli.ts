@@ -65,7 +65,8 @@ export const runCli = async (argv: readonly string[], context: CliContext): Prom
 /** With what does in Redoubt what an option of the engine does there. */
 const withAnswer = (message: string): string => {
   const instead = insteadOfEngineWord(/^unknown option '--([^'=]+)/.exec(message)?.[1] ?? '');
-  return instead ? `${message}: that is an option of the engine: ${instead}` : message;
+  // Without the nearest of our own options, which commander would suggest on the next line.
+  return instead ? `${message.split('\n')[0]}: that is an option of the engine: ${instead}` : message;
 };
 
 const createProgram = (context: CliContext): Command => {
