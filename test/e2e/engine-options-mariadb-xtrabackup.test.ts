@@ -5,7 +5,8 @@ import { engineOptionsSchema, MARIADB_OPTIONS } from '#core/engine-options.ts';
 import { type Mariadb, startMariadb } from '#local/mariadb/start-mariadb.ts';
 import { ChainLab, failureOf } from '#test/agent/keyring/chain-lab.ts';
 import { XtrabackupLab } from '#test/agent/keyring/xtrabackup-lab.ts';
-import { isStandIn } from '#test/contract/xtrabackup/engine-home.ts';
+import { describeWhere } from '#test/contract/xtrabackup/describe-where.ts';
+import { whyNotComponent, whyNotVersion } from '#test/contract/xtrabackup/engine-home.ts';
 
 const OPTIONS = engineOptionsSchema.parse({
   slaveInfo: true,
@@ -54,28 +55,33 @@ describe('a real MariaDB', () => {
   });
 });
 
-describe.skipIf(!isStandIn).each(['2.4.29', '8.0.35', '8.4.0'])('the stand-in as XtraBackup %s', (version) => {
-  let lab: XtrabackupLab;
-  beforeAll(async () => {
-    lab = await XtrabackupLab.create({ version, component: version !== '2.4.29' });
-  }, 60_000);
-  afterAll(async () => {
-    await lab?.close();
-  });
+for (const version of ['2.4.29', '8.0.35', '8.4.0'])
+  describeWhere(
+    whyNotVersion(version) ?? (version === '2.4.29' ? undefined : whyNotComponent()),
+    `XtraBackup ${version}`,
+    () => {
+      let lab: XtrabackupLab;
+      beforeAll(async () => {
+        lab = await XtrabackupLab.create({ version, component: version !== '2.4.29' });
+      }, 60_000);
+      afterAll(async () => {
+        await lab?.close();
+      });
 
-  it('knows every option it is given, and restores', async () => {
-    const engineOptions = { ...OPTIONS, lockDdl: version === '2.4.29', lockDdlTimeout: 60 };
-    await lab.chain.backup({ engineOptions });
-    await lab.chain.backup({ engineOptions });
-    await lab.chain.restore({ directory: lab.fresh('restored') });
-  });
+      it('knows every option it is given, and restores', async () => {
+        const engineOptions = { ...OPTIONS, lockDdl: version === '2.4.29', lockDdlTimeout: 60 };
+        await lab.chain.backup({ engineOptions });
+        await lab.chain.backup({ engineOptions });
+        await lab.chain.restore({ directory: lab.fresh('restored') });
+      });
 
-  it('is never given an option of a later version', async () => {
-    lab.chain.newChain();
-    expect(await failureOf(lab.chain.backup({ engineOptions: { registerRedoLogConsumer: true } }))).toMatch(
-      version === '2.4.29'
-        ? /^OptionUnsupported: engineOptions\.registerRedoLogConsumer: xtrabackup 2\.4\.29 has no --register/
-        : /^no error$/,
-    );
-  });
-});
+      it('is never given an option of a later version', async () => {
+        lab.chain.newChain();
+        expect(await failureOf(lab.chain.backup({ engineOptions: { registerRedoLogConsumer: true } }))).toMatch(
+          version === '2.4.29'
+            ? /^OptionUnsupported: engineOptions\.registerRedoLogConsumer: xtrabackup 2\.4\.29 has no --register/
+            : /^no error$/,
+        );
+      });
+    },
+  );
