@@ -119,7 +119,7 @@ export type EngineOperation = 'backup' | 'prepare' | 'decrypt' | 'rekey';
 
 /** What is asked of an engine by way of encryption. */
 export interface EncryptionAsked {
-  readonly encryption: Encryption;
+  readonly encryption: Pick<Encryption, 'mode' | 'algorithm'>;
   readonly tablespaceEncryption?: TablespaceEncryption | undefined;
   readonly engineDirectory?: string | undefined;
 }

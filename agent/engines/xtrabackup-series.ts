@@ -1,4 +1,3 @@
-import type { EngineOptions } from '#core/engine-options.ts';
 import { RedoubtError } from '#core/errors.ts';
 import type { KeyringKind } from '#core/tablespace-encryption.ts';
 import type { SupportedOptions } from './option-arguments.ts';
@@ -27,8 +26,6 @@ export interface XtrabackupSeries {
   readonly options: SupportedOptions;
   /** Whether `--no-version-check` may be given to a build that does not have it. */
   readonly ignoresUnknownOptions: boolean;
-  /** What it is told where the cluster file says nothing. */
-  readonly defaults: EngineOptions;
   /** `--encrypt` writes the form of chunks that is read here from this version on. */
   readonly nativeSince: string;
   readonly privileges: {
@@ -101,8 +98,6 @@ const V8: Omit<XtrabackupSeries, 'servers'> = {
   },
   // --strict is on, but only takes effect once the server is connected.
   ignoresUnknownOptions: false,
-  // The default of the tool itself only since 8.0.23-16.
-  defaults: { lockDdl: true },
   nativeSince: '8.0.0',
   privileges: {
     privileges: ['BACKUP_ADMIN', 'PROCESS', 'RELOAD|FLUSH_TABLES', 'LOCK TABLES', 'REPLICATION CLIENT'],
@@ -127,7 +122,6 @@ const SERIES: Readonly<Record<string, XtrabackupSeries>> = {
       backupLockRetryCount: { since: '2.4.16' },
     },
     ignoresUnknownOptions: true,
-    defaults: {},
     nativeSince: '2.4.5',
     privileges: {
       privileges: ['PROCESS', 'RELOAD', 'LOCK TABLES', 'REPLICATION CLIENT'],

@@ -13,10 +13,8 @@ import { seriesOf } from './xtrabackup-series.ts';
 
 const PROGRAM = 'xtrabackup';
 
-const xtrabackupOptions = (version: EngineVersion, options: EngineOptions): readonly string[] => {
-  const known = seriesOf(version.series);
-  return optionArguments(PROGRAM, version, known.options, { ...known.defaults, ...options });
-};
+const xtrabackupOptions = (version: EngineVersion, options: EngineOptions): readonly string[] =>
+  optionArguments(PROGRAM, version, seriesOf(version.series).options, options);
 
 export const xtrabackup: Engine = {
   name: 'xtrabackup',

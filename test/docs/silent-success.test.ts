@@ -37,7 +37,7 @@ const LATER = 'test/e2e/silent-success.test.ts';
 
 /** Every recorded silent success, and those that users reported of later versions. */
 const ALL =
-  '41 41c 62e 62f 99c 99a 59 59d 59e 59f 73 73c 73e 80c restart #1704 #1763 PXB-3571 38 37 63j 32 49b 49c 49d 49b2 PXB-3079 ' +
+  '41 41c 62e 62f 99c 99a 59 59d 59e 59f 73 73c 73e 80c restart #1704 #1763 PXB-3571 38 37 63j 32 49b 49c 49d 49b2 PXB-3079 history ' +
   '42 43 44 45 46 47 94 41b 99c2 99d 5e 5b 5k 64 64b 63f 61d 61e 48';
 
 it('has a line for each row', () => {

@@ -14,7 +14,8 @@ export class MemoryRepository implements Repository {
   failing: (operation: string, key: string) => RedoubtError | undefined = () => undefined;
 
   async get(key: string, { range }: GetOptions = {}): Promise<Readable> {
-    const body = this.#object('get', key);
+    // A copy: who reads it may give its memory back.
+    const body = Buffer.from(this.#object('get', key));
     return Readable.from([range === undefined ? body : body.subarray(range.from, range.to + 1)], { objectMode: false });
   }
 

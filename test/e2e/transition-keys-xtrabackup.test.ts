@@ -83,22 +83,6 @@ for (const modelled of [
         },
       );
 
-      // 61d, 61e: 2.4 copies an unprepared or log-applied backup without a word.
-      it('never moves a base that is not fully prepared, whatever the engine said of it', async () => {
-        await chainWith('passphrase');
-        const seen = lab.fresh('seen');
-        const engineDirectory = lab.engineThatFirst(
-          `echo "$*" >>'${seen}'; case "$*" in *--prepare*) set -- "$@" --apply-log-only;; esac`,
-        );
-        const directory = lab.fresh('restored');
-        const target = { kind, path: lab.fresh('keyring-of-target'), transition: 'passphrase' } as const;
-        expect(
-          await failureOf(lab.chain.restore({ directory, engineDirectory, tablespaceEncryption: target })),
-        ).toMatch(/^PrepareIncomplete: .*backup_type is log-applied, not full-prepared/);
-        expect(readFileSync(seen, 'utf8')).not.toContain('--move-back');
-        expect(existsSync(directory)).toBe(false);
-      });
-
       it('adds the new master key to the keyring of a server that has one, and keeps that beside', async () => {
         const sums = await chainWith('passphrase');
         const directory = lab.fresh('restored');

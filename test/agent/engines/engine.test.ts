@@ -197,16 +197,6 @@ describe('the options of a cluster file', () => {
     const args = engineOf('xtrabackup').backupCommand(version('8.4.0-6'), request({ options })).args;
     expect(args.filter((arg) => /slave|tracking/.test(arg))).toEqual([]);
   });
-
-  it('leave XtraBackup 8 with the lock against schema changes, which is its own default only since 8.0.23', () => {
-    const lock = (tool: string, options: object) =>
-      engineOf('xtrabackup')
-        .backupCommand(version(tool), request({ options: engineOptionsSchema.parse(options) }))
-        .args.filter((arg) => /lock-ddl/.test(arg));
-    expect(lock('8.0.14', {})).toEqual(['--lock-ddl=ON']);
-    expect(lock('8.4.0-6', { lockDdl: false })).toEqual(['--lock-ddl=OFF']);
-    expect(lock('2.4.29', {})).toEqual([]);
-  });
 });
 
 describe('a build of XtraBackup that checks for updates', () => {

@@ -34,6 +34,7 @@ const backup = (version: string, keyring: EngineKeyring, server = '5.7.44') => {
     credentials: {},
     fromLsn: lsn(0n),
     limits: limitsSchema.parse({}),
+    options: {},
     lsnDirectory: '/l',
     scratchDirectory: '/t',
     keyring,

@@ -46,6 +46,7 @@ const fetching = async (stored: Buffer): Promise<string> => {
     manifest,
     inventory: inventoryOf(xbstreamOf(files)),
     dataKey,
+    engineKey: undefined,
     into,
     signal: new AbortController().signal,
     onProgress: () => undefined,
