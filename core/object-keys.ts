@@ -42,12 +42,19 @@ export const inventoryKey = (at: BackupAddress): string => `${backupPrefix(at)}m
 /** Sealed: the engine's log names tables and paths. */
 export const engineLogKey = (at: BackupAddress): string => `${backupPrefix(at)}meta/engine-log.sealed`;
 
-export const runPrefix = (run: RunId): string => `runs/${run}/`;
+export interface RunAddress {
+  readonly cluster: ClusterId;
+  readonly run: RunId;
+}
+
+/** Below the cluster, because that is what a host's policy goes by: what one run was told is not for another cluster's hosts. */
+export const runPrefix = ({ cluster, run }: RunAddress): string => `runs/${cluster}/${run}/`;
 
 /** One instruction an attempt: a run that falls back to a full asks its host twice. */
-export const instructionKey = (run: RunId, attempt: number): string => `${runPrefix(run)}instruction-${attempt}.json`;
+export const instructionKey = (at: RunAddress, attempt: number): string =>
+  `${runPrefix(at)}instruction-${attempt}.json`;
 
 /** Whether `key` is where an instruction lies. */
-export const isInstructionKey = (key: string): boolean => /^runs\/[^/]+\/instruction-\d+\.json$/.test(key);
+export const isInstructionKey = (key: string): boolean => /^runs\/[^/]+\/[^/]+\/instruction-\d+\.json$/.test(key);
 
-export const progressKey = (run: RunId): string => `${runPrefix(run)}progress.json`;
+export const progressKey = (at: RunAddress): string => `${runPrefix(at)}progress.json`;

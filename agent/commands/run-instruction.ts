@@ -76,7 +76,7 @@ const fetchInstruction = async (
         throw new RedoubtError('AgentOutdated', `this agent speaks protocol ${PROTOCOL_VERSION}, not ${protocol}`);
       const parsed = instructionSchema.safeParse(json);
       if (!parsed.success) throw new RedoubtError('InvalidInput', z.prettifyError(parsed.error));
-      if (key !== instructionKey(parsed.data.run, parsed.data.attempt))
+      if (key !== instructionKey(parsed.data, parsed.data.attempt))
         throw new RedoubtError('InstructionTampered', `${key} holds the instruction of another run`);
       return parsed.data;
     },
@@ -144,7 +144,7 @@ const perform = async (instruction: Instruction, task: Task, world: World): Prom
     const repository = world.repository(signal);
     const progress = new ProgressWriter({
       repository,
-      key: progressKey(instruction.run),
+      key: progressKey(instruction),
       run: instruction.run,
       cluster: instruction.cluster,
       kind: instruction.kind,

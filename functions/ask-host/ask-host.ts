@@ -53,7 +53,7 @@ export const askHost = async (deps: AskHostDeps, input: AskHostInput): Promise<v
   const record = await chains.chain(cluster, chain);
   if (record && 'shredded' in record.keys)
     throw new RedoubtError('KeyShredded', `the keys of chain ${chain} were shredded at ${record.keys.shredded.at}`);
-  const key = instructionKey(run, attempt);
+  const key = instructionKey(input.instruction, attempt);
   const keys = { ...lent.keys, grantToken: lent.grantToken };
   const text = canonicalJson(z.encode(instructionSchema, { ...input.instruction, taskToken, keys }));
   await repository.write(key, text);

@@ -11,7 +11,7 @@ import {
 import type { ChainHead, ChainRecord, RunRecord } from '#core/catalog-records.ts';
 import { RedoubtError } from '#core/errors.ts';
 import type { ClusterId, RunId } from '#core/ids.ts';
-import { progressKey } from '#core/object-keys.ts';
+import { progressKey, type RunAddress } from '#core/object-keys.ts';
 import type { Chains } from '#core/ports/chains.ts';
 import type { Clusters } from '#core/ports/clusters.ts';
 import type { Leases } from '#core/ports/leases.ts';
@@ -101,14 +101,14 @@ const runsOf = async (
 const runOf = async ({ runs, repository }: QueryCatalogDeps, run: RunId): Promise<CatalogAnswer<'run'>> => {
   const record = await runs.get(run);
   if (!record) throw new RedoubtError('UnknownRun', `there is no run ${run}`);
-  const progress = await progressOf(repository, run);
+  const progress = await progressOf(repository, record);
   return { run: shown(record), ...(progress && { progress }) };
 };
 
 /** The host writes it for people, every few seconds: one that cannot be read is left out, never an error. */
-const progressOf = async (repository: QueryCatalogDeps['repository'], run: RunId): Promise<Progress | undefined> => {
+const progressOf = async (repository: Repository, at: RunAddress): Promise<Progress | undefined> => {
   try {
-    const stored = await repository.read(progressKey(run));
+    const stored = await repository.read(progressKey(at));
     return stored && progressSchema.safeParse(JSON.parse(stored.text)).data;
   } catch {
     return undefined;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type ChainId, chainIdSchema, type RunId } from '#core/ids.ts';
+import { type ChainId, type ClusterId, chainIdSchema, type RunId } from '#core/ids.ts';
 import { isInstructionKey, runPrefix } from '#core/object-keys.ts';
 import type { Repository, StoredVersion } from '#core/ports/repository.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
@@ -9,11 +9,12 @@ const IN_PARALLEL = 8;
 const ofChainSchema = z.object({ chain: chainIdSchema });
 
 /**
- * Removes every version of every instruction of these runs that is about `chain`: the keys are in it. A run that fell back to a full
+ * Removes every version of every instruction of these runs of `cluster` that is about `chain`: the keys are in it. A run that fell back to a full
  * has instructions about two chains, so each is read. How many were removed.
  */
 export const removeInstructions = async (
   repository: Repository,
+  cluster: ClusterId,
   chain: ChainId,
   runs: readonly RunId[],
 ): Promise<number> => {
@@ -30,7 +31,7 @@ export const removeInstructions = async (
   };
   const removed = await inParallel([...new Set(runs)], IN_PARALLEL, async (run) => {
     let count = 0;
-    for (const version of await repository.versions(runPrefix(run))) {
+    for (const version of await repository.versions(runPrefix({ cluster, run }))) {
       if (!(await isAboutChain(version))) continue;
       await repository.removeVersion(version);
       count += 1;

@@ -43,7 +43,7 @@ export const shredKeys = async (deps: ShredKeysDeps, request: ShredRequest): Pro
   const none = { manifests: 0, versions: 0, runs: [] };
   const fromManifests = await step(() => shredManifests(repository, cluster, chain, shredded), none);
   const runs = [...fromManifests.runs, ...(await runsThatMayHoldKeys(deps, request))];
-  const instructions = await step(() => removeInstructions(repository, chain, runs), 0);
+  const instructions = await step(() => removeInstructions(repository, cluster, chain, runs), 0);
   const { manifests, versions } = fromManifests;
   const removed = { manifests, versions, instructions };
   log.warn('keys-shredded', { cluster, chain, ...shredded, ...removed, complete: problems.length === 0 });

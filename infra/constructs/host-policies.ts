@@ -12,7 +12,11 @@ export interface HostPoliciesProps {
   readonly workflows: WorkflowNames;
 }
 
-const OWN_CLUSTER = `clusters/\${aws:PrincipalTag/${CLUSTER_TAG}}/*`;
+/** The tag of the role that asks: what makes one policy do for the hosts of every cluster. */
+const OWN = `\${aws:PrincipalTag/${CLUSTER_TAG}}`;
+
+const INSTRUCTION = 'instruction-*.json';
+const PROGRESS = 'progress.json';
 
 /**
  * What the role of a host's instance profile attaches. A role without the tag `redoubt-cluster` reaches no cluster at all.
@@ -28,9 +32,9 @@ export class HostPolicies extends Construct {
 
   constructor(scope: Construct, id: string, { repository, agent, workflows }: HostPoliciesProps) {
     super(scope, id);
-    const ownBackups = repository.objects(OWN_CLUSTER);
-    const instructions = repository.objects('runs/*/instruction-*.json');
-    const reports = [repository.objects('runs/*/progress.json')];
+    const ownBackups = repository.objects(`clusters/${OWN}/*`);
+    const instructions = repository.objects(`runs/${OWN}/*/${INSTRUCTION}`);
+    const reports = repository.objects(`runs/${OWN}/*/${PROGRESS}`);
     this.host = new ManagedPolicy(this, 'Host', {
       description: 'Lets a host back up and restore the cluster that its role is tagged with (redoubt-cluster)',
       statements: [
@@ -46,7 +50,7 @@ export class HostPolicies extends Construct {
           resources: [ownBackups],
         }),
         new PolicyStatement({ sid: 'Instructions', actions: ['s3:GetObject'], resources: [instructions] }),
-        new PolicyStatement({ sid: 'Reports', actions: ['s3:PutObject'], resources: reports }),
+        new PolicyStatement({ sid: 'Reports', actions: ['s3:PutObject'], resources: [reports] }),
         new PolicyStatement({
           sid: 'Answer',
           actions: ['states:SendTaskSuccess', 'states:SendTaskFailure', 'states:SendTaskHeartbeat'],
@@ -69,11 +73,13 @@ export class HostPolicies extends Construct {
     explainWildcards(this.host, [ownBackups], 'The backups of the cluster in the tag of the role.');
     explainWildcards(
       this.host,
-      [instructions, ...reports],
-      'Every run has a folder of its own, whose name a host learns from its command: it may not list them.',
+      [instructions, reports],
+      'Every run of the cluster has a folder of its own, whose name a host learns from its command: it may not list them.',
     );
 
     const anyBackups = repository.objects('clusters/*');
+    const anyInstructions = repository.objects(`runs/*/${INSTRUCTION}`);
+    const anyReports = repository.objects(`runs/*/${PROGRESS}`);
     this.restoreHost = new ManagedPolicy(this, 'RestoreHost', {
       description:
         'Lets a host read the backups of every cluster, to receive restores; the data stays sealed without a grant',
@@ -83,8 +89,14 @@ export class HostPolicies extends Construct {
           actions: ['s3:GetObject', 's3:GetObjectVersion'],
           resources: [anyBackups],
         }),
+        new PolicyStatement({ sid: 'AnyInstructions', actions: ['s3:GetObject'], resources: [anyInstructions] }),
+        new PolicyStatement({ sid: 'AnyReports', actions: ['s3:PutObject'], resources: [anyReports] }),
       ],
     });
-    explainWildcards(this.restoreHost, [anyBackups], 'A restore host receives restores of any cluster.');
+    explainWildcards(
+      this.restoreHost,
+      [anyBackups, anyInstructions, anyReports],
+      'A restore host receives restores of any cluster.',
+    );
   }
 }

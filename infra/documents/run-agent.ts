@@ -27,7 +27,7 @@ export const runAgentDocument = (region: string) => ({
     Instruction: {
       type: 'String',
       description: 'Key of the instruction in the repository.',
-      allowedPattern: '^runs/[A-Za-z0-9_-]{1,80}/instruction-[1-9][0-9]{0,3}\\.json$',
+      allowedPattern: '^runs/[a-z0-9-]{3,40}/[A-Za-z0-9_-]{1,80}/instruction-[1-9][0-9]{0,3}\\.json$',
       interpolationType: 'ENV_VAR',
     },
     Digest: {

@@ -21,7 +21,7 @@ const repository =
 const contextOf = ({ run, cluster, kind }: Instruction, dataKey: string): RunContext & { end(): Promise<void> } => {
   const progress = new ProgressWriter({
     repository,
-    key: progressKey(run),
+    key: progressKey({ cluster, run }),
     run,
     cluster,
     kind,

@@ -10,10 +10,12 @@ import {
   engineLogKey,
   instructionKey,
   inventoryKey,
+  isInstructionKey,
   keyringKey,
   manifestKey,
   placePrefix,
   progressKey,
+  runPrefix,
 } from '#core/object-keys.ts';
 import { sampleAddress } from '../doubles/sample-manifest.ts';
 
@@ -50,10 +52,10 @@ describe('the keys of the repository', () => {
       `${prefix}data.00000`,
       `${prefix}data.12345`,
     ]);
-    const run = runIdSchema.parse('run-1');
+    const run = { cluster: at.cluster, run: runIdSchema.parse('run-1') };
     expect([instructionKey(run, 2), progressKey(run)]).toEqual([
-      'runs/run-1/instruction-2.json',
-      'runs/run-1/progress.json',
+      'runs/shop/run-1/instruction-2.json',
+      'runs/shop/run-1/progress.json',
     ]);
   });
 
@@ -77,6 +79,19 @@ describe('the keys of the repository', () => {
           for (const key of keysOf(b)) expect(key.startsWith(backupPrefix(a))).toBe(false);
       }),
     );
+  });
+
+  it('of a run of one cluster never lie where those of another cluster do, whatever the run is called', () => {
+    const prefixOf = (cluster: string, run: string) =>
+      runPrefix({ cluster: clusterIdSchema.parse(cluster), run: runIdSchema.parse(run) });
+    expect(prefixOf('shop', 'run-1')).toBe('runs/shop/run-1/');
+    expect(prefixOf('shop2', 'run-1').startsWith('runs/shop/')).toBe(false);
+    const run = { cluster: clusterIdSchema.parse('shop'), run: runIdSchema.parse('run-1') };
+    expect([instructionKey(run, 1), progressKey(run), 'runs/run-1/instruction-1.json'].map(isInstructionKey)).toEqual([
+      true,
+      false,
+      false,
+    ]);
   });
 
   it('of one place never lie under the prefix of another place', () => {

@@ -127,7 +127,7 @@ const start = async (
     ...changes,
   };
   const body = JSON.stringify(instruction);
-  const key = `runs/run-1/instruction-${attempt}.json`;
+  const key = `runs/orders/run-1/instruction-${attempt}.json`;
   await client.send(new PutObjectCommand({ Bucket: BUCKET, Key: key, Body: body }));
   // On a host that lets programs leave core files.
   const child = spawn(
@@ -421,7 +421,7 @@ describe('a run that is ended from outside', () => {
     const child = await start(slow);
     child.kill('SIGTERM');
     await codeOf(child);
-    const key = `runs/run-1/instruction-${attempt}.json`;
+    const key = `runs/orders/run-1/instruction-${attempt}.json`;
     const digest = createHash('sha256')
       .update(await read(key))
       .digest('hex');

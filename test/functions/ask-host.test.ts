@@ -4,7 +4,7 @@ import { instructionSchema } from '#core/agent-protocol.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { instructionKey } from '#core/object-keys.ts';
 import { askHost } from '#functions/ask-host/ask-host.ts';
-import { HOST } from '../doubles/sample-manifest.ts';
+import { HOST, SHOP } from '../doubles/sample-manifest.ts';
 import { type ControlPlaneUnderTest, controlPlaneUnderTest, runId, tokenOf } from './control-plane-under-test.ts';
 
 describe('asking a host', () => {
@@ -16,7 +16,7 @@ describe('asking a host', () => {
     planned = await world.plan('run-2');
   });
 
-  const stored = () => world.repository.objects.get(instructionKey(runId('run-2'), 1)) ?? '';
+  const stored = () => world.repository.objects.get(instructionKey({ cluster: SHOP, run: runId('run-2') }, 1)) ?? '';
 
   it('stores the whole instruction with the task token, and sends its address and digest', async () => {
     await world.ask('run-2', planned);
@@ -24,7 +24,7 @@ describe('asking a host', () => {
     expect(world.hosts.asked.at(-1)?.command).toEqual({
       instance: HOST,
       agentDirectory: '/opt/redoubt',
-      instructionKey: 'runs/run-2/instruction-1.json',
+      instructionKey: 'runs/shop/run-2/instruction-1.json',
       instructionSha256: createHash('sha256').update(stored()).digest('hex'),
       executionSeconds: 172_800,
     });

@@ -132,7 +132,7 @@ describe('what nobody may read who should not', () => {
     const planned = await world.plan('run-1');
     const secrets = await secretsOf('run-1');
     await world.ask('run-1', planned);
-    const text = world.repository.objects.get(instructionKey(runId('run-1'), 1)) ?? '';
+    const text = world.repository.objects.get(instructionKey({ cluster: SHOP, run: runId('run-1') }, 1)) ?? '';
     for (const secret of secrets) expect(text).toContain(secret);
     expect(instructionSchema.parse(JSON.parse(text))).toMatchObject({ keys: planned.decoded.keys });
   });

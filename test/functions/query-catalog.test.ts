@@ -70,7 +70,7 @@ describe('asking the catalog', () => {
       startedAt: at,
       at,
     };
-    world.repository.objects.set(progressKey(runId('run-3')), JSON.stringify(progress));
+    world.repository.objects.set(progressKey({ cluster: SHOP, run: runId('run-3') }), JSON.stringify(progress));
     const { wire, answer } = await ask({ query: 'run', run: 'run-3' });
     expect(answer).toMatchObject({ run: { state: 'asked', command: 'command-3' }, progress: { phase: 'copying' } });
     expect(wire).not.toContain('token-of');
@@ -83,7 +83,7 @@ describe('asking the catalog', () => {
   });
 
   it.each(['{', '{"run":"run-2"}'])('leaves out a progress that cannot be read: %s', async (text) => {
-    world.repository.objects.set(progressKey(runId('run-2')), text);
+    world.repository.objects.set(progressKey({ cluster: SHOP, run: runId('run-2') }), text);
     expect((await ask({ query: 'run', run: 'run-2' })).answer.progress).toBeUndefined();
   });
 

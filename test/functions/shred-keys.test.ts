@@ -107,8 +107,8 @@ describe.each([{ versioned: true }, { versioned: false }])(
       world.executions.ended.add(executionOf('run-4'));
       expect(await shred()).toMatchObject({ instructions: 3 });
       expect(await found()).toEqual([]);
-      const kept = [...world.repository.objects.keys()].filter((key) => key.startsWith('runs/run-4/'));
-      expect(kept).toEqual(['runs/run-4/instruction-2.json']);
+      const kept = [...world.repository.objects.keys()].filter((key) => key.startsWith('runs/shop/run-4/'));
+      expect(kept).toEqual(['runs/shop/run-4/instruction-2.json']);
     });
 
     it('finds manifests that the catalog does not know, and those that somebody removed', async () => {
@@ -139,8 +139,8 @@ describe.each([{ versioned: true }, { versioned: false }])(
         }
       }
       expect([...before.keys()].filter((key) => !world.repository.objects.has(key))).toEqual([
-        'runs/run-2/instruction-1.json',
-        'runs/run-3/instruction-1.json',
+        'runs/shop/run-2/instruction-1.json',
+        'runs/shop/run-3/instruction-1.json',
       ]);
       expect(await world.chains.chain(SHOP, newer)).toMatchObject({ keys: { shredded } });
     });
@@ -307,7 +307,7 @@ describe.each([{ versioned: true }, { versioned: false }])(
         askHostInputSchema.parse({ taskToken: 't', instruction, agentDirectory: '/opt/redoubt' }),
       );
       await expect(asked).rejects.toMatchObject({ name: 'KeyShredded' });
-      expect([...world.repository.objects.keys()]).not.toContain('runs/restore-1/instruction-1.json');
+      expect([...world.repository.objects.keys()]).not.toContain('runs/shop/restore-1/instruction-1.json');
     });
   },
 );

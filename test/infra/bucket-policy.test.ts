@@ -24,8 +24,8 @@ const otherControlPlane = { 'redoubt-control-plane': 'other', 'redoubt-keys': 'o
 
 const segment = 'clusters/shop/chains/20261122T051210Z-3f9a1c/0000-b/data.00000';
 const manifest = 'clusters/shop/chains/20261122T051210Z-3f9a1c/0000-b/manifest.json';
-const instruction = 'runs/run-1/instruction-1.json';
-const progress = 'runs/run-1/progress.json';
+const instruction = 'runs/shop/run-1/instruction-1.json';
+const progress = 'runs/shop/run-1/progress.json';
 
 const create = { 's3:if-none-match': '*' };
 const over = { 's3:if-match': '"etag"' };

@@ -25,17 +25,20 @@ const resourcesOf = (statements: readonly FlatStatement[], action: string) =>
     .map((resource) => resource.replace(/^<Repository\w+>/, '<repository>'));
 
 /** A policy variable of IAM: the tag of the role that asks. */
-const ownCluster = '<repository>/clusters/$' + '{aws:PrincipalTag/redoubt-cluster}/*';
+const own = '$' + '{aws:PrincipalTag/redoubt-cluster}';
+const ownCluster = `<repository>/clusters/${own}/*`;
+const ownInstructions = `<repository>/runs/${own}/*/instruction-*.json`;
+const ownReports = `<repository>/runs/${own}/*/progress.json`;
 
 describe('the policy of a host', () => {
-  it('lets it write the backups of the cluster that its role is tagged with, and the reports of runs', () => {
-    expect(resourcesOf(host, 's3:PutObject')).toEqual([ownCluster, '<repository>/runs/*/progress.json']);
+  it('lets it write the backups of the cluster that its role is tagged with, and the reports of its runs', () => {
+    expect(resourcesOf(host, 's3:PutObject')).toEqual([ownCluster, ownReports]);
   });
 
-  it('lets it read the backups of that cluster, instructions and the agent, and nothing else', () => {
+  it('lets it read the backups and the instructions of that cluster and the agent, and nothing else', () => {
     expect(resourcesOf(host, 's3:GetObject')).toEqual([
       ownCluster,
-      '<repository>/runs/*/instruction-*.json',
+      ownInstructions,
       expect.stringMatching(/^arn:<AWS::Partition>:s3:::cdk-\w+-assets-<AWS::AccountId>-<AWS::Region>\/[0-9a-f.]+$/),
     ]);
   });
@@ -71,9 +74,18 @@ describe('the policy of a host', () => {
 });
 
 describe('the policy of a restore host', () => {
-  it('adds that it may read the backups of every cluster, and nothing else', () => {
-    expect(restoreHost).toHaveLength(1);
-    expect(listOf(restoreHost[0]?.Action ?? [])).toEqual(['s3:GetObject', 's3:GetObjectVersion']);
-    expect(resourcesOf(restoreHost, 's3:GetObject')).toEqual(['<repository>/clusters/*']);
+  it('adds that it may read the backups and instructions of every cluster and report on their runs, and nothing else', () => {
+    expect(restoreHost.flatMap(({ Action }) => listOf(Action))).toEqual([
+      's3:GetObject',
+      's3:GetObjectVersion',
+      's3:GetObject',
+      's3:PutObject',
+    ]);
+    expect(resourcesOf(restoreHost, 's3:GetObjectVersion')).toEqual(['<repository>/clusters/*']);
+    expect(resourcesOf(restoreHost, 's3:GetObject')).toEqual([
+      '<repository>/clusters/*',
+      '<repository>/runs/*/instruction-*.json',
+    ]);
+    expect(resourcesOf(restoreHost, 's3:PutObject')).toEqual(['<repository>/runs/*/progress.json']);
   });
 });

@@ -13,7 +13,7 @@ import { errorKind, RedoubtError } from '#core/errors.ts';
 import { MemoryRepository } from '#test/doubles/memory-repository.ts';
 import { instruction } from './backup-lab.ts';
 
-const KEY = 'runs/run-1/instruction-1.json';
+const KEY = 'runs/orders/run-1/instruction-1.json';
 
 const answer: BackupAnswer = {
   kind: 'backup',
@@ -97,7 +97,7 @@ describe('running an instruction', () => {
     expect(heard[0]).toBe('heartbeat token');
     expect(heard.at(-1)).toBe(`success ${JSON.stringify(answer)}`);
     expect(
-      progressSchema.parse(JSON.parse(repository.objects.get('runs/run-1/progress.json')?.toString() ?? '')),
+      progressSchema.parse(JSON.parse(repository.objects.get('runs/orders/run-1/progress.json')?.toString() ?? '')),
     ).toMatchObject({
       phase: 'ended',
     });

@@ -30,7 +30,7 @@ describe('asking a host through Systems Manager', () => {
     hosts.ask({
       instance: HOST,
       agentDirectory: '/opt/redoubt',
-      instructionKey: 'runs/run-1/instruction-1.json',
+      instructionKey: 'runs/shop/run-1/instruction-1.json',
       instructionSha256: 'a'.repeat(64),
       executionSeconds: 172_800,
     });
@@ -46,7 +46,7 @@ describe('asking a host through Systems Manager', () => {
       Parameters: {
         AgentDirectory: ['/opt/redoubt'],
         Bucket: ['repository'],
-        Instruction: ['runs/run-1/instruction-1.json'],
+        Instruction: ['runs/shop/run-1/instruction-1.json'],
         Digest: ['a'.repeat(64)],
         ExecutionTimeout: ['172800'],
       },

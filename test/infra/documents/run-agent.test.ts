@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { errorCodeOfExit } from '#core/errors.ts';
-import { runIdSchema } from '#core/ids.ts';
+import { clusterIdSchema, runIdSchema } from '#core/ids.ts';
 import { instructionKey } from '#core/object-keys.ts';
 import { runAgentDocument } from '#infra/documents/run-agent.ts';
 import { runScript } from './run-script.ts';
@@ -26,7 +26,7 @@ afterEach(() => {
 const given = () => ({
   AgentDirectory: directory,
   Bucket: 'a-bucket',
-  Instruction: 'runs/run-1/instruction-1.json',
+  Instruction: 'runs/shop/run-1/instruction-1.json',
   Digest: 'a'.repeat(64),
 });
 
@@ -48,7 +48,7 @@ describe('the document that runs the agent', () => {
       '--bucket',
       'a-bucket',
       '--instruction',
-      'runs/run-1/instruction-1.json',
+      'runs/shop/run-1/instruction-1.json',
       '--digest',
       'a'.repeat(64),
       'eu-central-1',
@@ -95,9 +95,15 @@ describe('the document that runs the agent', () => {
   it('takes every instruction key there can be', () => {
     const pattern = new RegExp(parameters.Instruction.allowedPattern);
     fc.assert(
-      fc.property(fc.stringMatching(/^[A-Za-z0-9_-]{1,80}$/), fc.integer({ min: 1, max: 9999 }), (run, attempt) => {
-        expect(instructionKey(runIdSchema.parse(run), attempt)).toMatch(pattern);
-      }),
+      fc.property(
+        fc.stringMatching(/^[a-z][a-z0-9-]{1,38}[a-z0-9]$/),
+        fc.stringMatching(/^[A-Za-z0-9_-]{1,80}$/),
+        fc.integer({ min: 1, max: 9999 }),
+        (cluster, run, attempt) => {
+          const at = { cluster: clusterIdSchema.parse(cluster), run: runIdSchema.parse(run) };
+          expect(instructionKey(at, attempt)).toMatch(pattern);
+        },
+      ),
     );
   });
 
