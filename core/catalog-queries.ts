@@ -1,6 +1,12 @@
 import { z } from 'zod';
 import { progressSchema } from './agent-protocol.ts';
-import { backupRecordSchema, chainHeadSchema, chainRecordSchema, runRecordSchema } from './catalog-records.ts';
+import {
+  backupRecordSchema,
+  chainHeadSchema,
+  chainRecordSchema,
+  plannedRunSchema,
+  unplannedRunSchema,
+} from './catalog-records.ts';
 import { clusterConfigSchema } from './cluster-config.ts';
 import { clusterIdSchema, runIdSchema } from './ids.ts';
 import { shreddingSchema } from './wrapped-key.ts';
@@ -21,7 +27,7 @@ export const catalogQuerySchema = z.discriminatedUnion('query', [
 export type CatalogQuery = z.output<typeof catalogQuerySchema>;
 
 /** A run as an operator needs to see it. */
-export const shownRunSchema = runRecordSchema.omit({ grants: true, lent: true });
+export const shownRunSchema = z.union([plannedRunSchema.omit({ grants: true, lent: true }), unplannedRunSchema]);
 export type ShownRun = Readonly<z.output<typeof shownRunSchema>>;
 
 /** A chain as an operator needs to see it: no wrapped key leaves the catalog. */

@@ -68,13 +68,16 @@ export const chainHeadSchema = z.object({
 export type ChainHead = Readonly<z.output<typeof chainHeadSchema>>;
 
 export const runStates = ['planned', 'asked', 'succeeded', 'failed', 'aborted'] as const;
-export type RunState = (typeof runStates)[number];
+
+const runKindSchema = z.enum(['backup', 'restore']);
+
+const errorCodeSchema = z.enum(errorCodes as readonly [ErrorCode, ...ErrorCode[]]);
 
 /** One execution, from its plan to its end. */
-export const runRecordSchema = z.object({
+export const plannedRunSchema = z.object({
   run: runIdSchema,
   cluster: clusterIdSchema,
-  kind: z.enum(['backup', 'restore']),
+  kind: runKindSchema,
   state: z.enum(runStates),
   execution: z.string(),
   startedAt: z.iso.datetime(),
@@ -97,12 +100,38 @@ export const runRecordSchema = z.object({
    * history of an execution, which nobody can erase, never holds a wrapped key or a grant token.
    */
   lent: z.object({ keys: chainKeysSchema, grantToken: z.string() }).nullish(),
-  error: z.enum(errorCodes as readonly [ErrorCode, ...ErrorCode[]]).optional(),
+  error: errorCodeSchema.optional(),
   detail: z.string().optional(),
   /** What the host answered, for people. */
   answer: z.unknown().optional(),
 });
-export type RunRecord = Readonly<z.output<typeof runRecordSchema>>;
+export type PlannedRun = Readonly<z.output<typeof plannedRunSchema>>;
+
+/**
+ * An execution that ended before anything was planned, kept for people. `refused`: another run was at work, which is nobody's
+ * fault; whatever else it ended with has `failed`.
+ */
+export const unplannedRunSchema = z.object({
+  run: runIdSchema,
+  /** None where there is no such cluster: the detail has what was asked for. */
+  cluster: clusterIdSchema.optional(),
+  kind: runKindSchema,
+  state: z.enum(['refused', 'failed', 'aborted']),
+  execution: z.string(),
+  startedAt: z.iso.datetime(),
+  endedAt: z.iso.datetime(),
+  error: errorCodeSchema,
+  detail: z.string(),
+  /** What tells the two apart. */
+  chain: z.undefined().optional(),
+});
+export type UnplannedRun = Readonly<z.output<typeof unplannedRunSchema>>;
+
+export const runRecordSchema = z.union([plannedRunSchema, unplannedRunSchema]);
+export type RunRecord = PlannedRun | UnplannedRun;
+export type RunState = RunRecord['state'];
+
+export const isPlanned = (run: RunRecord): run is PlannedRun => run.chain !== undefined;
 
 /** Who may write to a cluster. A released lease stays: its token must never come again. */
 export const leaseSchema = z.object({

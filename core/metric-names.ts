@@ -1,12 +1,18 @@
 /** Where the control plane's metrics are; alarms and dashboards name them from here. */
 export const METRIC_NAMESPACE = 'Redoubt';
 
-/** Each counts runs and carries the dimension `cluster`, and is emitted once a run, when it is settled. */
+/**
+ * Each counts runs and is emitted once a run, when it is settled: under its cluster, and under no cluster, which is what alarms watch.
+ * A run that somebody aborted is counted nowhere.
+ */
 export const metricNames = {
   backupSucceeded: 'BackupSucceeded',
   backupFailed: 'BackupFailed',
+  /** Another run was at work. */
+  backupRefused: 'BackupRefused',
   restoreSucceeded: 'RestoreSucceeded',
   restoreFailed: 'RestoreFailed',
+  restoreRefused: 'RestoreRefused',
   /** Bytes a successful backup put into the repository. */
   storedBytes: 'StoredBytes',
 } as const;

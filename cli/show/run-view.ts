@@ -1,5 +1,5 @@
 import { answerSchema, phases } from '#core/agent-protocol.ts';
-import type { CatalogAnswer } from '#core/catalog-queries.ts';
+import type { CatalogAnswer, ShownRun } from '#core/catalog-queries.ts';
 import { errorKind } from '#core/errors.ts';
 import { formatBytes } from './format-bytes.ts';
 import { formatDuration, formatSpan } from './format-duration.ts';
@@ -9,23 +9,30 @@ import { progressLine } from './progress-line.ts';
 /** A phase that took less would be shown as 0.0 s. */
 const shownFromSeconds = 0.05;
 
+const planOf = (run: ShownRun): readonly [string, string][] =>
+  run.chain === undefined
+    ? [['what', `${run.kind} of ${run.cluster ?? 'no known cluster'}, ended before it was planned`]]
+    : [
+        [
+          'what',
+          `${run.kind === 'restore' ? 'restore to' : run.seq === 0 ? 'full' : `increment ${run.seq}`} ${run.backup}`,
+        ],
+        ['why', run.reason],
+        ['host', run.host],
+      ];
+
 /** One run, a fact a line. */
 export const runView = ({ run, progress }: CatalogAnswer<'run'>): string => {
   const facts: [string, string][] = [
     ['run', run.run],
     ['state', run.state],
-    [
-      'what',
-      `${run.kind === 'restore' ? 'restore to' : run.seq === 0 ? 'full' : `increment ${run.seq}`} ${run.backup}`,
-    ],
-    ['why', run.reason],
-    ['host', run.host],
+    ...planOf(run),
     ['started', `${formatTime(run.startedAt)} UTC`],
   ];
   if (run.endedAt !== undefined)
     facts.push(['ended', `${formatTime(run.endedAt)} UTC, after ${formatSpan(run.startedAt, run.endedAt)}`]);
   else if (progress !== undefined) facts.push(['progress', progressLine(progress)]);
-  const answer = answerSchema.safeParse(run.answer);
+  const answer = answerSchema.safeParse(run.chain === undefined ? undefined : run.answer);
   if (answer.success) {
     const { data } = answer;
     facts.push([

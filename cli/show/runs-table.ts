@@ -15,10 +15,13 @@ export const runsTable = (runs: readonly ShownRun[]): string =>
         of: ({ startedAt, endedAt }) => (endedAt === undefined ? '' : formatSpan(startedAt, endedAt)),
         right: true,
       },
-      { title: 'what and why', of: ({ kind, seq, reason }) => `${whatOf(kind, seq)}: ${reason}` },
+      { title: 'what and why', of: whatAndWhy },
     ],
     runs,
   );
 
-const whatOf = (kind: ShownRun['kind'], seq: number): string =>
-  kind === 'restore' ? 'restore' : seq === 0 ? 'full' : `increment ${seq}`;
+const whatAndWhy = (run: ShownRun): string => {
+  if (run.chain === undefined) return `${run.kind}: ${run.detail}`;
+  const what = run.kind === 'restore' ? 'restore' : run.seq === 0 ? 'full' : `increment ${run.seq}`;
+  return `${what}: ${run.reason}`;
+};

@@ -39,12 +39,13 @@ export const LIST_INDEX = tableLayout.listIndex.name;
 
 const { partition, sort } = tableLayout.listIndex;
 
-export const listedRun = (cluster: ClusterId, startedAt: string, run: RunId) => ({
-  [partition]: clusterKey(cluster),
+/** Of no known cluster where there is none. */
+export const runsOf = (cluster: ClusterId | undefined): string => (cluster ? clusterKey(cluster) : 'NO-CLUSTER');
+
+export const listedRun = (cluster: ClusterId | undefined, startedAt: string, run: RunId) => ({
+  [partition]: runsOf(cluster),
   [sort]: `RUN#${startedAt}#${run}`,
 });
-
-export const runsOf = (cluster: ClusterId): string => clusterKey(cluster);
 
 export const CLUSTERS = 'CLUSTERS';
 

@@ -1,7 +1,13 @@
 import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { GetCommand, PutCommand, QueryCommand, TransactWriteCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
-import { commandRecordSchema, runRecordSchema } from '#core/catalog-records.ts';
+import {
+  commandRecordSchema,
+  isPlanned,
+  plannedRunSchema,
+  runRecordSchema,
+  unplannedRunSchema,
+} from '#core/catalog-records.ts';
 import type { RunId } from '#core/ids.ts';
 import type { RunChanges, Runs, TransitionOutcome } from '#core/ports/runs.ts';
 import { type RunTransition, runTransitions } from '#core/run-transitions.ts';
@@ -59,7 +65,7 @@ export const dynamodbRuns = (table: CatalogTable): Runs => {
         }),
       ),
     );
-    return readItem(runRecordSchema, Attributes ?? {});
+    return readItem(plannedRunSchema, Attributes ?? {});
   };
 
   return {
@@ -73,7 +79,7 @@ export const dynamodbRuns = (table: CatalogTable): Runs => {
               Item: {
                 ...runKey(record.run),
                 ...listedRun(record.cluster, record.startedAt, record.run),
-                ...z.encode(runRecordSchema, record),
+                ...z.encode(plannedRunSchema, record),
               },
               ConditionExpression: `attribute_not_exists(pk) OR (#execution = :execution AND ${start.condition})`,
               ExpressionAttributeNames: { '#state': 'state', '#execution': 'execution' },
@@ -85,6 +91,29 @@ export const dynamodbRuns = (table: CatalogTable): Runs => {
         return { kind: 'done', run: record };
       } catch (error) {
         return refusal(error);
+      }
+    },
+
+    async recordUnplanned(record) {
+      try {
+        await askCatalog(
+          client.send(
+            new PutCommand({
+              TableName: name,
+              Item: {
+                ...runKey(record.run),
+                ...listedRun(record.cluster, record.startedAt, record.run),
+                ...z.encode(unplannedRunSchema, record),
+              },
+              ConditionExpression: 'attribute_not_exists(pk)',
+              ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
+            }),
+          ),
+        );
+        return undefined;
+      } catch (error) {
+        const item = itemInTheWay(error);
+        return item && readItem(runRecordSchema, item);
       }
     },
 
@@ -129,7 +158,7 @@ export const dynamodbRuns = (table: CatalogTable): Runs => {
         ExpressionAttributeValues: { ':cluster': runsOf(cluster) },
         ScanIndexForward: false,
       });
-      return items.map((item) => readItem(runRecordSchema, item));
+      return items.map((item) => readItem(runRecordSchema, item)).filter(isPlanned);
     },
 
     async linkCommand(record) {
@@ -169,7 +198,7 @@ export const dynamodbRuns = (table: CatalogTable): Runs => {
         return run ? { kind: 'refused', run } : { kind: 'unknown' };
       }
       const run = await get(record.run);
-      return run ? { kind: 'done', run } : { kind: 'unknown' };
+      return run && isPlanned(run) ? { kind: 'done', run } : { kind: 'unknown' };
     },
 
     async commandOf(command) {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { backupInstructionSchema, instructionSchema, restoreInstructionSchema } from '#core/agent-protocol.ts';
+import { isPlanned } from '#core/catalog-records.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { canonicalJson } from '#core/manifest.ts';
 import { instructionKey } from '#core/object-keys.ts';
@@ -43,7 +44,7 @@ export const askHost = async (deps: AskHostDeps, input: AskHostInput): Promise<v
   const { run, attempt, host, cluster, chain } = input.instruction;
   const before = await runs.get(run);
   // This task is tried again: whatever the first try started answers to a token that nobody waits for.
-  if (before?.command) await commands.cancel(before.command);
+  if (before && isPlanned(before) && before.command) await commands.cancel(before.command);
   const asked = await runs.transition(run, 'ask');
   if (asked.kind === 'unknown') throw new RedoubtError('UnknownRun', `there is no run ${run}`);
   if (asked.kind === 'refused') throw new RedoubtError('RunCancelled', `run ${run} has ended: ${asked.run.state}`);

@@ -1,4 +1,4 @@
-import type { RunRecord } from '#core/catalog-records.ts';
+import type { PlannedRun } from '#core/catalog-records.ts';
 import type { RunId } from '#core/ids.ts';
 import type { Keys } from '#core/ports/keys.ts';
 import type { Log } from '#core/ports/log.ts';
@@ -21,7 +21,7 @@ export const clearEarlierPlan = async (
   { runs, keys, repository, log }: ClearEarlierPlanDeps,
   run: RunId,
   execution: string,
-): Promise<RunRecord | undefined> => {
+): Promise<PlannedRun | undefined> => {
   const earlier = await earlierRun(runs, run, execution);
   if (!earlier) return undefined;
   for (const grant of earlier.grants) await keys.revoke(grant);

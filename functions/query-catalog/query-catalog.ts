@@ -8,7 +8,7 @@ import {
   type ShownChain,
   type ShownRun,
 } from '#core/catalog-queries.ts';
-import type { ChainHead, ChainRecord, RunRecord } from '#core/catalog-records.ts';
+import { type ChainHead, type ChainRecord, isPlanned, type RunRecord } from '#core/catalog-records.ts';
 import { RedoubtError } from '#core/errors.ts';
 import type { ClusterId, RunId } from '#core/ids.ts';
 import { progressKey, type RunAddress } from '#core/object-keys.ts';
@@ -85,14 +85,19 @@ const shownChain = ({ keys, ...chain }: ChainRecord): ShownChain => ({
   ...('shredded' in keys && { shredded: keys.shredded }),
 });
 
-const shown = ({ grants: _grants, lent: _lent, ...run }: RunRecord): ShownRun => run;
+const shown = (record: RunRecord): ShownRun => {
+  if (!isPlanned(record)) return record;
+  const { grants: _grants, lent: _lent, ...run } = record;
+  return run;
+};
 
 const runsOf = async (
   { clusters, runs }: QueryCatalogDeps,
   cluster: ClusterId | undefined,
   limit: number,
 ): Promise<CatalogAnswer<'runs'>> => {
-  const wanted = cluster ? [cluster] : (await clusters.list()).map((config) => config.cluster);
+  // Those of no known cluster too: who lost the catalog, or mistyped a name, sees here why nothing is backed up.
+  const wanted = cluster ? [cluster] : [...(await clusters.list()).map((config) => config.cluster), undefined];
   const found = (await Promise.all(wanted.map((each) => runs.list(each, limit)))).flat();
   const newestFirst = found.toSorted((a, b) => (a.startedAt < b.startedAt ? 1 : a.startedAt > b.startedAt ? -1 : 0));
   return { runs: newestFirst.slice(0, limit).map(shown) };
@@ -101,7 +106,7 @@ const runsOf = async (
 const runOf = async ({ runs, repository }: QueryCatalogDeps, run: RunId): Promise<CatalogAnswer<'run'>> => {
   const record = await runs.get(run);
   if (!record) throw new RedoubtError('UnknownRun', `there is no run ${run}`);
-  const progress = await progressOf(repository, record);
+  const progress = isPlanned(record) ? await progressOf(repository, record) : undefined;
   return { run: shown(record), ...(progress && { progress }) };
 };
 

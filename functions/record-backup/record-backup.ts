@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { backupAnswerSchema } from '#core/agent-protocol.ts';
+import { isPlanned } from '#core/catalog-records.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { runIdSchema } from '#core/ids.ts';
 import { canonicalJson } from '#core/manifest.ts';
@@ -43,7 +44,7 @@ export const recordBackup = async (deps: RecordBackupDeps, input: RecordBackupIn
   const { runs, chains, repository, log } = deps;
   const { run, answer } = input;
   const record = await runs.get(run);
-  if (!record) throw new RedoubtError('UnknownRun', `there is no run ${run}`);
+  if (!record || !isPlanned(record)) throw new RedoubtError('UnknownRun', `no run ${run} was planned`);
   if (record.kind !== 'backup' || record.fencingToken === undefined)
     throw new RedoubtError('InvalidInput', `run ${run} is a ${record.kind}`);
   const key = manifestKey(record);

@@ -1,4 +1,4 @@
-import type { RunRecord } from '#core/catalog-records.ts';
+import { isPlanned, type RunRecord } from '#core/catalog-records.ts';
 import type { Clock } from '#core/ports/clock.ts';
 import type { Commands } from '#core/ports/commands.ts';
 import type { Keys } from '#core/ports/keys.ts';
@@ -22,7 +22,7 @@ export const endAbandonedRun = async (
   reason: string,
 ): Promise<void> => {
   const record = await runs.get(run);
-  if (record?.execution !== execution) return;
+  if (!record || !isPlanned(record) || record.execution !== execution) return;
   if (record.command && !isEnded(record.state)) await commands.cancel(record.command);
   for (const grant of record.grants) await keys.revoke(grant);
   if (record.grants.length > 0 || record.lent) await runs.setGrants(run, []);

@@ -2,6 +2,7 @@ import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
 import { METRIC_NAMESPACE, metricNames } from '#core/metric-names.ts';
 import { catalogTable } from '../adapters/catalog-table.ts';
 import { dynamodbChains } from '../adapters/dynamodb-chains.ts';
+import { dynamodbClusters } from '../adapters/dynamodb-clusters.ts';
 import { dynamodbLeases } from '../adapters/dynamodb-leases.ts';
 import { dynamodbRuns } from '../adapters/dynamodb-runs.ts';
 import { kmsKeys } from '../adapters/kms-keys.ts';
@@ -28,23 +29,33 @@ const createDeps = (config: Config): Deps => {
     metrics: new Metrics({ namespace: METRIC_NAMESPACE }),
     log: powertoolsLog(edge.logger),
     clock: systemClock,
+    clusters: dynamodbClusters(table),
     runs: dynamodbRuns(table),
     leases: dynamodbLeases(table),
     chains: dynamodbChains(table),
     keys: kmsKeys(config.dataKey),
     repository: s3Repository(config.bucket),
     commands: ssmCommands(),
+    backupStateMachine: config.backupStateMachine,
   };
+};
+
+const counterOf = ({ kind, state }: SettledRun) => {
+  if (!kind) return undefined;
+  if (state === 'succeeded') return `${kind}Succeeded` as const;
+  if (state === 'failed') return `${kind}Failed` as const;
+  if (state === 'refused') return `${kind}Refused` as const;
+  return undefined;
 };
 
 /** Counts each run once, however often it is settled. Published here: the middleware would warn of every call that counts nothing. */
 const measure = (metrics: Metrics, settled: SettledRun): void => {
-  if (!settled.isFirst || !settled.cluster) return;
-  metrics.addDimension('cluster', settled.cluster);
-  const hasSucceeded = settled.state === 'succeeded';
-  if (settled.kind === 'restore')
-    metrics.addMetric(metricNames[hasSucceeded ? 'restoreSucceeded' : 'restoreFailed'], MetricUnit.Count, 1);
-  else metrics.addMetric(metricNames[hasSucceeded ? 'backupSucceeded' : 'backupFailed'], MetricUnit.Count, 1);
+  const counter = counterOf(settled);
+  if (!settled.isFirst || !counter) return;
+  // Two series: one for alarms, and one for each cluster.
+  metrics.addDimensions({});
+  if (settled.cluster) metrics.addDimensions({ cluster: settled.cluster });
+  metrics.addMetric(metricNames[counter], MetricUnit.Count, 1);
   if (settled.storedBytes !== undefined)
     metrics.addMetric(metricNames.storedBytes, MetricUnit.Bytes, settled.storedBytes);
   metrics.publishStoredMetrics();

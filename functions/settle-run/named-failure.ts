@@ -23,14 +23,16 @@ const json = (text: string | undefined): unknown => {
   }
 };
 
+export interface NamedFailure {
+  readonly code: ErrorCode;
+  readonly detail: string;
+}
+
 /**
  * The named error behind a state machine's error and cause, and its detail in words. The cause of an agent's failure and that
  * of a function's are JSON; anything that is not ours becomes `Unexpected` with all that is known of it.
  */
-export const namedFailure = (
-  error: string | undefined,
-  cause: string | undefined,
-): { readonly code: ErrorCode; readonly detail: string } => {
+export const namedFailure = (error: string | undefined, cause: string | undefined): NamedFailure => {
   const parsed = json(cause);
   const agent = failureSchema.safeParse(parsed);
   const thrown = thrownSchema.safeParse(parsed);

@@ -7,6 +7,7 @@ const stepSchema = z.object({
   run: runIdSchema,
   execution: z.string(),
   outcome: z.enum(['succeeded', 'failed']),
+  startedAt: z.iso.datetime().optional(),
   /** Whatever the execution was started with: a name that no cluster can have is as good as none. */
   cluster: clusterIdSchema.optional().catch(undefined),
   error: z.string().optional(),
@@ -20,6 +21,8 @@ const eventSchema = z.object({
   detail: z.object({
     name: z.string(),
     executionArn: z.string(),
+    /** Epoch milliseconds. */
+    startDate: z.number().optional(),
     status: z.enum(['SUCCEEDED', 'FAILED', 'TIMED_OUT', 'ABORTED']),
     /** JSON; absent where it is too large for an event. */
     input: z.string().nullish(),
@@ -34,14 +37,15 @@ export interface SettleRequest {
   /** ARN of the execution that ended: another one's run is not settled, though it has the same name. */
   readonly execution: string;
   readonly outcome: 'succeeded' | 'failed' | 'aborted';
-  /** For a run that ended before its plan was written. */
+  /** With what follows, for a run that ended before its plan was written. */
   readonly cluster?: ClusterId;
+  readonly startedAt?: string;
   readonly error?: string;
   readonly cause?: string;
   readonly answer?: z.output<typeof answerSchema>;
 }
 
-const outcomes = { SUCCEEDED: 'succeeded', FAILED: 'failed', TIMED_OUT: 'aborted', ABORTED: 'aborted' } as const;
+const outcomes = { SUCCEEDED: 'succeeded', FAILED: 'failed', TIMED_OUT: 'failed', ABORTED: 'aborted' } as const;
 
 const words = {
   ABORTED: 'somebody stopped the execution',
@@ -61,7 +65,7 @@ const requestOfEvent = ({ detail }: z.output<typeof eventSchema>): SettleRequest
   // No plan takes such a name, so there is nothing to settle.
   if (!run.success) return undefined;
   const cluster = clusterIn(detail.input);
-  const { status } = detail;
+  const { status, startDate } = detail;
   const isStopped = status === 'ABORTED' || status === 'TIMED_OUT';
   const error = isStopped ? 'RunCancelled' : detail.error;
   const cause = isStopped ? [words[status], detail.error, detail.cause].filter(Boolean).join(': ') : detail.cause;
@@ -70,6 +74,7 @@ const requestOfEvent = ({ detail }: z.output<typeof eventSchema>): SettleRequest
     execution: detail.executionArn,
     outcome: outcomes[status],
     ...(cluster && { cluster }),
+    ...(startDate !== undefined && { startedAt: new Date(startDate).toISOString() }),
     ...(error && { error }),
     ...(cause && { cause }),
   };
@@ -80,6 +85,7 @@ const requestOfStep = ({
   execution,
   outcome,
   cluster,
+  startedAt,
   error,
   cause,
   answer,
@@ -88,6 +94,7 @@ const requestOfStep = ({
   execution,
   outcome,
   ...(cluster && { cluster }),
+  ...(startedAt !== undefined && { startedAt }),
   ...(error !== undefined && { error }),
   ...(cause !== undefined && { cause }),
   ...(answer && { answer }),

@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { answerSchema } from '#core/agent-protocol.ts';
-import type { RunRecord, RunState } from '#core/catalog-records.ts';
+import { isPlanned, type PlannedRun, type RunRecord, type RunState, type UnplannedRun } from '#core/catalog-records.ts';
 import { asRedoubtError, type ErrorCode, type RedoubtError } from '#core/errors.ts';
 import type { ClusterId, RunId } from '#core/ids.ts';
 import { backupPrefix } from '#core/object-keys.ts';
 import type { Chains } from '#core/ports/chains.ts';
 import type { Clock } from '#core/ports/clock.ts';
+import type { Clusters } from '#core/ports/clusters.ts';
 import type { Commands } from '#core/ports/commands.ts';
 import type { Keys } from '#core/ports/keys.ts';
 import type { Leases } from '#core/ports/leases.ts';
@@ -18,10 +19,11 @@ import { appendManifest } from '../recording/append-manifest.ts';
 import { objectsFault } from '../recording/objects-fault.ts';
 import { readManifest } from '../recording/read-manifest.ts';
 import { grantName } from '../runs/grant-name.ts';
-import { namedFailure } from './named-failure.ts';
+import { type NamedFailure, namedFailure } from './named-failure.ts';
 import type { SettleRequest } from './settle-request.ts';
 
 export interface SettleRunDeps {
+  readonly clusters: Clusters;
   readonly runs: Runs;
   readonly leases: Leases;
   readonly chains: Chains;
@@ -30,11 +32,13 @@ export interface SettleRunDeps {
   readonly commands: Commands;
   readonly clock: Clock;
   readonly log: Log;
+  /** ARN of the state machine that backs up. */
+  readonly backupStateMachine: string;
 }
 
 export interface SettledRun {
   readonly run: RunId;
-  /** `unknown`: the execution ended before its plan was written; a run of its name may be another's. */
+  /** `unknown`: a run of this name is another execution's. */
   readonly state: RunState | 'unknown';
   readonly kind?: RunRecord['kind'];
   readonly cluster?: ClusterId;
@@ -83,22 +87,20 @@ export const settleRun = async (deps: SettleRunDeps, request: SettleRequest): Pr
   };
 
   const record = await runs.get(run);
-  if (record?.execution !== request.execution) {
+  if (!record || !isPlanned(record) || record.execution !== request.execution) {
     const { cluster } = request;
     if (cluster) await step('release the lease', () => releaseLease(deps, cluster, request));
     retryOnProblem();
-    return {
-      run,
-      state: 'unknown',
-      isFirst: false,
-      ...(failure && { error: failure.code, detail: failure.detail }),
-    };
+    if (!record && failure) return recordUnplanned(deps, request, failure);
+    return record?.execution === request.execution
+      ? { ...endOf(record), isFirst: false }
+      : { run, state: 'unknown', isFirst: false };
   }
 
   const { command } = record;
   if (failure && command) await step('cancel the command', () => commands.cancel(command));
   const grants = await step('find unrecorded grants', () => grantsOf(deps, record));
-  const kept: RunRecord['grants'] = [];
+  const kept: PlannedRun['grants'] = [];
   for (const grant of grants ?? record.grants) {
     const revoked = await step('revoke a grant', async () => {
       await keys.revoke(grant);
@@ -141,19 +143,54 @@ export const settleRun = async (deps: SettleRunDeps, request: SettleRequest): Pr
     detail: final.detail,
   });
   return {
-    run,
-    state: final.state,
-    kind: final.kind,
-    cluster: final.cluster,
+    ...endOf(final),
     isFirst: ended?.kind === 'done',
-    ...(final.error && { error: final.error }),
-    ...(final.detail !== undefined && { detail: final.detail }),
     ...(request.answer?.kind === 'backup' && { storedBytes: request.answer.storedBytes }),
   };
 };
 
+const endOf = ({ run, state, kind, cluster, error, detail }: RunRecord): Omit<SettledRun, 'isFirst'> => ({
+  run,
+  state,
+  kind,
+  ...(cluster && { cluster }),
+  ...(error && { error }),
+  ...(detail !== undefined && { detail }),
+});
+
+/**
+ * Writes down a run that ended before its plan was written, so that people see it where they look for runs. A plan that was written
+ * at the same moment is settled instead.
+ */
+const recordUnplanned = async (
+  deps: SettleRunDeps,
+  request: SettleRequest,
+  { code, detail }: NamedFailure,
+): Promise<SettledRun> => {
+  const { clusters, runs, clock, log, backupStateMachine } = deps;
+  const { run, execution, outcome } = request;
+  const cluster = request.cluster && (await clusters.get(request.cluster))?.cluster;
+  const isBackup = execution.startsWith(`${backupStateMachine.replace(':stateMachine:', ':execution:')}:`);
+  const endedAt = clock.now().toISOString();
+  const record: UnplannedRun = {
+    run,
+    ...(cluster && { cluster }),
+    kind: isBackup ? 'backup' : 'restore',
+    state: code === 'BackupInProgress' ? 'refused' : outcome === 'aborted' ? 'aborted' : 'failed',
+    execution,
+    startedAt: request.startedAt ?? endedAt,
+    endedAt,
+    error: code,
+    detail,
+  };
+  const inTheWay = await runs.recordUnplanned(record);
+  if (inTheWay) return settleRun(deps, request);
+  log.info('run-settled', { run, cluster, state: record.state, isFirst: true, error: code, detail });
+  return { ...endOf(record), isFirst: true };
+};
+
 /** A plan that died between making a grant and writing it down left it under its name. */
-const grantsOf = async ({ keys, chains }: SettleRunDeps, record: RunRecord): Promise<RunRecord['grants']> => {
+const grantsOf = async ({ keys, chains }: SettleRunDeps, record: PlannedRun): Promise<PlannedRun['grants']> => {
   if (record.state !== 'planned' || record.grants.length > 0) return record.grants;
   const chain = await chains.chain(record.cluster, record.chain);
   const [key] = chain ? keysLeftIn(chain.keys) : [];
@@ -180,7 +217,7 @@ interface Committed {
 /** A backup that was committed is kept, and recorded if it still can be; anything else of it is removed. */
 const adoptOrRemove = async (
   { chains, repository, log }: SettleRunDeps,
-  record: RunRecord,
+  record: PlannedRun,
 ): Promise<Committed | undefined> => {
   const notRecorded = (words: string): Committed => ({ words, wasRecorded: false });
   const { cluster, backup, run, fencingToken } = record;

@@ -9,8 +9,8 @@ import {
   TreatMissingData,
 } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
-import type { StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import { Construct } from 'constructs';
+import { METRIC_NAMESPACE, metricNames } from '#core/metric-names.ts';
 import type { BackupSchedules } from './backup-schedules.ts';
 import type { ControlFunction } from './control-function.ts';
 import type { Notices } from './notices.ts';
@@ -18,8 +18,6 @@ import type { Notices } from './notices.ts';
 export interface AlarmsProps {
   readonly controlPlane: string;
   readonly notices: Notices;
-  readonly backUp: StateMachine;
-  readonly restore: StateMachine;
   readonly schedules: BackupSchedules;
   readonly functions: readonly ControlFunction[];
   /** Those that events start: nobody waits for them, so nobody else would see them fail. */
@@ -39,13 +37,13 @@ export class Alarms extends Construct {
       'BackupFailed',
       'A backup failed, or ran into its time limit.',
       'a-backup-failed',
-      this.#unsuccessful(props.backUp),
+      settled('backupFailed'),
     );
     this.#alarm(
       'RestoreFailed',
       'A restore failed, or ran into its time limit.',
       'a-restore-failed',
-      this.#unsuccessful(props.restore),
+      settled('restoreFailed'),
     );
     this.#alarm(
       'ScheduleMissed',
@@ -78,13 +76,6 @@ export class Alarms extends Construct {
     );
   }
 
-  #unsuccessful(machine: StateMachine): IMetric {
-    return sum({
-      failed: machine.metricFailed({ period: PERIOD }),
-      timedOut: machine.metricTimedOut({ period: PERIOD }),
-    });
-  }
-
   #schedulerMetric(metricName: string): Metric {
     return new Metric({
       namespace: 'AWS/Scheduler',
@@ -109,6 +100,19 @@ export class Alarms extends Construct {
     alarm.addAlarmAction(new SnsAction(this.#props.notices.topic));
   }
 }
+
+/**
+ * Counted by settle-run and not by Step Functions, to which a run that was refused, because another one was at work, is as much a
+ * failure as any. Where settle-run itself cannot count, FollowUpFailed goes off.
+ */
+const settled = (metric: keyof typeof metricNames): IMetric =>
+  new Metric({
+    namespace: METRIC_NAMESPACE,
+    metricName: metricNames[metric],
+    dimensionsMap: { service: 'settle-run' },
+    statistic: Stats.SUM,
+    period: PERIOD,
+  });
 
 const sum = (metrics: Record<string, IMetric>): MathExpression =>
   new MathExpression({

@@ -14,12 +14,12 @@ export interface BackupSchedulesProps {
 export class BackupSchedules extends Construct {
   readonly group: string;
   readonly role: Role;
-  readonly #backUpArn: string;
+  readonly #workflows: WorkflowNames;
 
   constructor(scope: Construct, id: string, { controlPlane, workflows }: BackupSchedulesProps) {
     super(scope, id);
     this.group = controlPlane;
-    this.#backUpArn = workflows.backUpArn;
+    this.#workflows = workflows;
     new CfnScheduleGroup(this, 'Group', { name: this.group });
     this.role = new Role(this, 'Role', {
       description: 'Lets EventBridge Scheduler start backups',
@@ -36,7 +36,7 @@ export class BackupSchedules extends Construct {
   grantManage(fn: ControlFunction): void {
     fn.addEnvironment('SCHEDULE_GROUP', this.group);
     fn.addEnvironment('SCHEDULER_ROLE_ARN', this.role.roleArn);
-    fn.addEnvironment('BACKUP_STATE_MACHINE_ARN', this.#backUpArn);
+    this.#workflows.tellBackUp(fn);
     fn.allow({
       actions: [
         'scheduler:CreateSchedule',

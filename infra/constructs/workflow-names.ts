@@ -32,6 +32,11 @@ export class WorkflowNames extends Construct {
     });
   }
 
+  /** Lets a function tell the executions of the two apart. */
+  tellBackUp(fn: ControlFunction): void {
+    fn.addEnvironment('BACKUP_STATE_MACHINE_ARN', this.backUpArn);
+  }
+
   /** Ends a task whose host will not answer. */
   grantFailTasks(fn: ControlFunction): void {
     fn.allow({ actions: ['states:SendTaskFailure'], resources: [this.backUpArn, this.restoreArn] });

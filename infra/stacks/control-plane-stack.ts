@@ -115,6 +115,7 @@ export class ControlPlaneStack extends Stack {
     repository.grantClearLeftovers(settleRun);
     dataKey.grantTakeBack(settleRun);
     agent.grantFollow(settleRun);
+    workflows.tellBackUp(settleRun);
 
     catalog.grantRead(reportCommandEnd);
     agent.grantFollow(reportCommandEnd);
@@ -159,8 +160,6 @@ export class ControlPlaneStack extends Stack {
     new Alarms(this, 'Alarms', {
       controlPlane,
       notices,
-      backUp,
-      restore,
       schedules,
       functions: [
         planBackup,

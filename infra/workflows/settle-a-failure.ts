@@ -21,12 +21,13 @@ export class SettleAFailure {
       scope,
       'Settle the failed run',
       settleRun,
-      // The cluster is for a run that failed before its plan was written.
+      // The cluster and the time are for a run that failed before its plan was written.
       TaskInput.fromText(`{% {
         'run': $states.context.Execution.Name,
         'execution': $states.context.Execution.Id,
         'outcome': 'failed',
         'cluster': $states.context.Execution.Input.cluster,
+        'startedAt': $states.context.Execution.StartTime,
         'error': $error,
         'cause': $cause
       } %}`),

@@ -427,6 +427,30 @@ shop-backup-2   failed: DiskFull  2026-11-22 05:12:10  1 min 20 s  increment 3: 
     expect(invocations()[0]?.input).toEqual({ query: 'runs', cluster: 'shop', limit: 20 });
   });
 
+  it('lists and shows what ended before it was planned, with its cause', async () => {
+    const refused = {
+      run: 'shop-backup-3',
+      cluster: 'shop',
+      kind: 'backup',
+      state: 'refused',
+      execution: 'arn:aws:states:us-east-1:111122223333:execution:redoubt-back-up:shop-backup-3',
+      startedAt: '2026-11-22T05:12:10Z',
+      endedAt: '2026-11-22T05:12:12Z',
+      error: 'BackupInProgress',
+      detail: 'run shop-backup-2 holds shop since 05:00',
+    };
+    givenAnswers({ runs: [refused] });
+    expect((await redoubt('runs shop')).out.split('\n').at(-1)).toMatch(
+      /^shop-backup-3 +refused: BackupInProgress +2026-11-22 05:12:10 +2\.0 s +backup: run shop-backup-2 holds shop since/,
+    );
+    givenAnswers({ run: refused });
+    const { out } = await redoubt('run shop-backup-3');
+    expect(out).toContain('state        refused');
+    expect(out).toContain('what         backup of shop, ended before it was planned');
+    expect(out).toContain('error        BackupInProgress: run shop-backup-2 holds shop');
+    expect(out).not.toContain('undefined');
+  });
+
   it('shows a failed run with its hint', async () => {
     givenAnswers({ run: run({ state: 'failed', error: 'DiskFull', detail: '/tmp' }) });
     const { exit, out } = await redoubt(`run ${runId}`);

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { appendBackup } from '#core/append-backup.ts';
-import type { ChainHead, Lease, RunRecord } from '#core/catalog-records.ts';
+import type { ChainHead, Lease, PlannedRun, UnplannedRun } from '#core/catalog-records.ts';
 import { runStates } from '#core/catalog-records.ts';
 import { clusterIdSchema, type RunId, runIdSchema } from '#core/ids.ts';
 import type { BackupAddress } from '#core/object-keys.ts';
@@ -25,7 +25,7 @@ const leaseRequest = (run: RunId, now = NOW): LeaseRequest => ({
   seconds: 3600,
 });
 
-const plannedRun = (run: RunId, facts: Partial<RunRecord> = {}): RunRecord & { readonly state: 'planned' } => {
+const plannedRun = (run: RunId, facts: Partial<PlannedRun> = {}): PlannedRun & { readonly state: 'planned' } => {
   const { chain, backup, seq } = sampleAddress(0);
   return {
     run,
@@ -304,12 +304,52 @@ export const catalogContract = (name: string, create: () => Promise<Catalog>): v
         const lent = { keys: { data: sampleKey(sampleAddress(0)) }, grantToken: 'token' };
         await catalog.runs.plan(plannedRun(runA));
         await catalog.runs.transition(runA, 'replan', { lent });
-        expect((await catalog.runs.get(runA))?.lent).toEqual(lent);
+        expect(await catalog.runs.get(runA)).toMatchObject({ lent });
         await catalog.runs.setGrants(runA, []);
-        expect((await catalog.runs.get(runA))?.lent).toBeNull();
+        expect(await catalog.runs.get(runA)).toMatchObject({ lent: null });
         await catalog.runs.transition(runA, 'replan', { lent });
         await catalog.runs.transition(runA, 'fail', { lent: null });
-        expect((await catalog.runs.get(runA))?.lent).toBeNull();
+        expect(await catalog.runs.get(runA)).toMatchObject({ lent: null });
+      });
+
+      describe('that ended before they were planned', () => {
+        const unplanned = (facts: Partial<UnplannedRun> = {}): UnplannedRun => ({
+          run: runA,
+          cluster: SHOP,
+          kind: 'backup',
+          state: 'refused',
+          execution: plannedRun(runA).execution,
+          startedAt: NOW.toISOString(),
+          endedAt: later(1).toISOString(),
+          error: 'BackupInProgress',
+          detail: 'another run holds it',
+          ...facts,
+        });
+
+        it('are written down once', async () => {
+          expect(await catalog.runs.recordUnplanned(unplanned())).toBeUndefined();
+          expect(await catalog.runs.recordUnplanned(unplanned({ detail: 'again' }))).toEqual(unplanned());
+          expect(await catalog.runs.get(runA)).toEqual(unplanned());
+        });
+
+        it('never replace a run that was planned, and are never planned, asked or ended', async () => {
+          await catalog.runs.plan(plannedRun(runA));
+          expect(await catalog.runs.recordUnplanned(unplanned())).toEqual(plannedRun(runA));
+          await catalog.runs.recordUnplanned(unplanned({ run: runB }));
+          const inTheWay = { kind: 'refused', run: unplanned({ run: runB }) };
+          expect(await catalog.runs.plan(plannedRun(runB))).toEqual(inTheWay);
+          for (const transition of Object.keys(runTransitions) as RunTransition[])
+            expect(await catalog.runs.transition(runB, transition)).toEqual(inTheWay);
+        });
+
+        it('are listed with their cluster, and where there is none, with those of no cluster', async () => {
+          const { cluster: _, ...ofNone } = unplanned({ run: runB });
+          await catalog.runs.recordUnplanned(unplanned());
+          await catalog.runs.recordUnplanned(ofNone);
+          expect(await catalog.runs.list(SHOP, 9)).toEqual([unplanned()]);
+          expect(await catalog.runs.list(undefined, 9)).toEqual([ofNone]);
+          expect(await catalog.runs.all(SHOP)).toEqual([]);
+        });
       });
 
       it('are all there when all are asked for', async () => {

@@ -1,5 +1,14 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { BackupRecord, ChainHead, ChainRecord, CommandRecord, Lease, RunRecord } from '#core/catalog-records.ts';
+import {
+  type BackupRecord,
+  type ChainHead,
+  type ChainRecord,
+  type CommandRecord,
+  isPlanned,
+  type Lease,
+  type PlannedRun,
+  type RunRecord,
+} from '#core/catalog-records.ts';
 import type { ClusterConfig } from '#core/cluster-config.ts';
 import type { ClusterId, RunId } from '#core/ids.ts';
 import type { Chains } from '#core/ports/chains.ts';
@@ -46,21 +55,21 @@ export const inMemoryCatalog = (): Catalog => {
   const mayStart = (transition: RunTransition, { state }: RunRecord): boolean =>
     runTransitions[transition].from.some((from) => from === state);
 
-  const change = (run: RunId, changes: Partial<RunRecord>): RunRecord | undefined => {
+  const change = (run: RunId, changes: Partial<PlannedRun>): PlannedRun | undefined => {
     const current = runs.get(run);
-    if (!current) return undefined;
+    if (!current || !isPlanned(current)) return undefined;
     const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
-    const next: RunRecord = { ...current, ...given };
+    const next: PlannedRun = { ...current, ...given };
     runs.set(run, next);
     return next;
   };
 
-  const runsOf = (cluster: ClusterId): readonly RunRecord[] =>
+  const runsOf = (cluster: ClusterId | undefined): readonly RunRecord[] =>
     [...runs.values()]
       .filter((it) => it.cluster === cluster)
       .sort((a, b) => byText(b.startedAt, a.startedAt) || byText(b.run, a.run));
 
-  const done = (run: RunRecord | undefined): TransitionOutcome => (run ? { kind: 'done', run } : { kind: 'unknown' });
+  const done = (run: PlannedRun | undefined): TransitionOutcome => (run ? { kind: 'done', run } : { kind: 'unknown' });
 
   return {
     clusters: {
@@ -132,6 +141,11 @@ export const inMemoryCatalog = (): Catalog => {
         runs.set(record.run, record);
         return { kind: 'done', run: record };
       },
+      recordUnplanned: async (record) => {
+        const current = runs.get(record.run);
+        if (!current) runs.set(record.run, record);
+        return current;
+      },
       transition: async (run, transition, changes = {}) => {
         const current = runs.get(run);
         if (current && !mayStart(transition, current)) return { kind: 'refused', run: current };
@@ -142,7 +156,7 @@ export const inMemoryCatalog = (): Catalog => {
       },
       get: async (run) => runs.get(run),
       list: async (cluster, limit) => runsOf(cluster).slice(0, limit),
-      all: async (cluster) => runsOf(cluster),
+      all: async (cluster) => runsOf(cluster).filter(isPlanned),
       linkCommand: async (record) => {
         const current = runs.get(record.run);
         if (current && !mayStart('ask', current)) return { kind: 'refused', run: current };

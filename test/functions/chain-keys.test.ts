@@ -96,7 +96,7 @@ describe('the keys of a chain with native encryption and a transition key', () =
     const { backup } = await backUp('run-1');
     const { instruction } = await restore(world);
     expect(instruction).toMatchObject({ tablespaceEncryption });
-    expect((await world.runs.get(runId('restore-1')))?.lent?.keys).toEqual(backup.manifest.keys);
+    expect((await world.plannedRun('restore-1')).lent?.keys).toEqual(backup.manifest.keys);
     expect([...world.keys.grants.values()]).toMatchObject([{ keys: backup.manifest.keys, role: ROLE }]);
   });
 
@@ -117,7 +117,7 @@ describe('what nobody may read who should not', () => {
 
   /** Everything that opens something, of this run. */
   const secretsOf = async (run: string): Promise<readonly string[]> => {
-    const lent = (await world.runs.get(runId(run)))?.lent;
+    const lent = (await world.plannedRun(run)).lent;
     if (!lent) throw new Error(`run ${run} was lent nothing`);
     return [lent.grantToken, tokenOf(run), ...wrappedKeysOf(lent.keys).map(({ ciphertext }) => ciphertext)];
   };

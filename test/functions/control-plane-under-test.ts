@@ -1,5 +1,5 @@
 import type { BackupInstruction } from '#core/agent-protocol.ts';
-import type { Lease } from '#core/catalog-records.ts';
+import { isPlanned, type Lease, type PlannedRun } from '#core/catalog-records.ts';
 import type { ClusterConfig } from '#core/cluster-config.ts';
 import { type RunId, runIdSchema } from '#core/ids.ts';
 import type { Manifest, StoredObject } from '#core/manifest.ts';
@@ -80,8 +80,15 @@ export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) =
     log: recordedLog(),
     heartbeatSeconds: 60,
     otherKeys: [OTHER_KEY],
+    backupStateMachine: 'arn:aws:states:us-east-1:111122223333:stateMachine:redoubt-back-up-a-cluster',
   };
   await catalog.clusters.put(options.config ?? sampleCluster());
+
+  const plannedRun = async (run: string): Promise<PlannedRun> => {
+    const record = await deps.runs.get(runId(run));
+    if (!record || !isPlanned(record)) throw new Error(`run ${run} was not planned`);
+    return record;
+  };
 
   const plan = async (
     run: string,
@@ -95,7 +102,7 @@ export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) =
       attempt: 1,
       ...input,
     });
-    const lent = (await deps.runs.get(runId(run)))?.lent;
+    const { lent } = await plannedRun(run);
     if (!lent) throw new Error(`run ${run} was lent no keys`);
     const { keys, grantToken } = lent;
     return {
@@ -185,7 +192,7 @@ export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) =
 
   const lease = (): Promise<Lease | undefined> => deps.leases.get(SHOP);
 
-  return { ...deps, deps, bucket, plan, ask, commit, commitOver, upload, record, settle, backUp, lease };
+  return { ...deps, deps, bucket, plannedRun, plan, ask, commit, commitOver, upload, record, settle, backUp, lease };
 };
 
 export type ControlPlaneUnderTest = Awaited<ReturnType<typeof controlPlaneUnderTest>>;

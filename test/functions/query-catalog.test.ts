@@ -55,6 +55,26 @@ describe('asking the catalog', () => {
     expect((await ask({ query: 'runs', cluster: 'shop', limit: 1 })).answer.runs).toMatchObject([{ run: 'run-2' }]);
   });
 
+  it('lists, and shows, what ended before it was planned, and under all also what was of no known cluster', async () => {
+    await world.settle('run-3', {
+      outcome: 'failed',
+      error: 'BackupInProgress',
+      cause: 'run-2 is at it',
+      cluster: SHOP,
+    });
+    await world.settle('run-4', { outcome: 'failed', error: 'UnknownCluster', cause: 'no cluster shpo was applied' });
+    const refused = { run: 'run-3', state: 'refused', error: 'BackupInProgress', detail: 'run-2 is at it' };
+    expect((await ask({ query: 'runs', cluster: 'shop', limit: 1 })).answer.runs).toMatchObject([refused]);
+    const { runs } = (await ask({ query: 'runs' })).answer;
+    expect(runs).toHaveLength(4);
+    expect(runs).toEqual(expect.arrayContaining([expect.objectContaining({ run: 'run-4', state: 'failed' })]));
+    expect((await ask({ query: 'run', run: 'run-4' })).answer.run).toMatchObject({
+      state: 'failed',
+      error: 'UnknownCluster',
+      detail: 'no cluster shpo was applied',
+    });
+  });
+
   it('shows a run with its progress, and neither token nor grant', async () => {
     const planned = await world.plan('run-3');
     await world.ask('run-3', planned);

@@ -1,4 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { RedoubtError } from '#core/errors.ts';
+import { clusterIdSchema } from '#core/ids.ts';
 import { backupPrefix } from '#core/object-keys.ts';
 import { namedFailure } from '#functions/settle-run/named-failure.ts';
 import { settleInputSchema } from '#functions/settle-run/settle-request.ts';
@@ -162,7 +164,7 @@ describe('settling a run', () => {
     world.keys.failing = undefined;
     await world.settle('run-1', failed);
     expect(world.keys.grants.size).toBe(0);
-    expect((await world.runs.get(runId('run-1')))?.grants).toEqual([]);
+    expect((await world.plannedRun('run-1')).grants).toEqual([]);
   });
 
   it('leaves a run of the same name alone that another execution planned, and the lease of it', async () => {
@@ -178,21 +180,68 @@ describe('settling a run', () => {
     expect(await world.repository.list(backupPrefix(instruction))).not.toEqual([]);
   });
 
-  it('releases the lease of a run that died before its plan was written', async () => {
-    const { cluster, run, execution } = { cluster: SHOP, run: runId('run-1'), execution: executionOf('run-1') };
-    await world.leases.acquire({ cluster, run, execution, now: world.clock.now(), seconds: 60 });
-    expect(await world.settle('run-1', { ...failed, cluster })).toMatchObject({
-      state: 'unknown',
-      isFirst: false,
-      error: 'EngineFailed',
+  describe('that ended before its plan was written', () => {
+    const unknown = { outcome: 'failed', error: 'UnknownCluster', cause: 'no cluster shpo was applied' } as const;
+
+    it('releases its lease and writes it down with its cause, once', async () => {
+      const { cluster, run, execution } = { cluster: SHOP, run: runId('run-1'), execution: executionOf('run-1') };
+      await world.leases.acquire({ cluster, run, execution, now: world.clock.now(), seconds: 60 });
+      const startedAt = '2026-11-22T05:00:00.000Z';
+      const ended = { state: 'failed', kind: 'backup', cluster: SHOP, error: 'EngineFailed', detail: 'it said no' };
+      expect(await world.settle('run-1', { ...failed, cluster, startedAt })).toMatchObject({ ...ended, isFirst: true });
+      expect(await world.lease()).toMatchObject({ held: false });
+      expect(await world.runs.get(run)).toEqual({
+        run,
+        ...ended,
+        execution,
+        startedAt,
+        endedAt: world.clock.now().toISOString(),
+      });
+      expect(await world.settle('run-1', { outcome: 'aborted', cluster })).toMatchObject({ ...ended, isFirst: false });
+      expect(await world.runs.list(SHOP, 10)).toMatchObject([ended]);
     });
-    expect(await world.lease()).toMatchObject({ held: false });
+
+    it('is refused, not failed, where another run was at work, whose run and lease it leaves alone', async () => {
+      await asked('run-1');
+      const before = await world.runs.get(runId('run-1'));
+      const refusal = await world.plan('run-2').catch((error: RedoubtError) => error);
+      expect(refusal).toMatchObject({ code: 'BackupInProgress' });
+      const busy = {
+        outcome: 'failed',
+        error: 'BackupInProgress',
+        cause: 'run run-1 holds shop',
+        cluster: SHOP,
+      } as const;
+      expect(await world.settle('run-2', busy)).toMatchObject({ state: 'refused', isFirst: true });
+      expect(await world.runs.get(runId('run-1'))).toEqual(before);
+      expect(await world.lease()).toMatchObject({ held: true, run: 'run-1' });
+    });
+
+    it('belongs to no cluster where there is none of its name', async () => {
+      const cluster = clusterIdSchema.parse('shpo');
+      const settled = await world.settle('run-1', { ...unknown, cluster });
+      expect(settled).toMatchObject({ state: 'failed', error: 'UnknownCluster' });
+      expect(settled.cluster).toBeUndefined();
+      expect(await world.runs.list(cluster, 10)).toEqual([]);
+      expect(await world.runs.list(undefined, 10)).toMatchObject([{ run: 'run-1', detail: unknown.cause }]);
+    });
+
+    it('is told a restore by its execution', async () => {
+      const execution = executionOf('run-1').replace('back-up-a-cluster', 'restore');
+      expect(await world.settle('run-1', { ...unknown, execution })).toMatchObject({ kind: 'restore' });
+    });
+
+    it('is planned by nobody after that, however late', async () => {
+      await world.settle('run-1', { ...failed, cluster: SHOP });
+      await expect(world.plan('run-1')).rejects.toMatchObject({ code: 'RunCancelled' });
+      expect(await world.lease()).toMatchObject({ held: false });
+      expect(world.keys.grants.size).toBe(0);
+    });
   });
 
   it('touches no backup when a restore of it fails', async () => {
     const backup = await world.backUp('run-1');
-    const record = await world.runs.get(runId('run-1'));
-    if (!record) throw new Error('no run');
+    const record = await world.plannedRun('run-1');
     const execution = executionOf('restore-1');
     await world.runs.plan({ ...record, run: runId('restore-1'), execution, kind: 'restore', state: 'planned' });
     world.repository.objects.delete(backup.key);
@@ -221,15 +270,20 @@ describe('what a run is settled for', () => {
   });
 
   it.each([
-    ['ABORTED', 'somebody stopped the execution: maintenance'],
-    ['TIMED_OUT', 'the execution ran into its timeout: maintenance'],
-  ])('reads the event of an execution that was %s', (status, cause) => {
+    ['ABORTED', 'aborted', 'somebody stopped the execution: maintenance'],
+    ['TIMED_OUT', 'failed', 'the execution ran into its timeout: maintenance'],
+  ])('reads the event of an execution that was %s: it has %s', (status, outcome, cause) => {
     const input = JSON.stringify({ cluster: SHOP });
-    expect(settleInputSchema.parse(event({ status, input, error: null, cause: 'maintenance' }))).toEqual({
+    expect(
+      settleInputSchema.parse(
+        event({ status, input, startDate: Date.UTC(2026, 10, 22, 5, 12, 10), error: null, cause: 'maintenance' }),
+      ),
+    ).toEqual({
       run: 'run-1',
       execution: executionOf('run-1'),
       cluster: SHOP,
-      outcome: 'aborted',
+      startedAt: '2026-11-22T05:12:10.000Z',
+      outcome,
       error: 'RunCancelled',
       cause,
     });

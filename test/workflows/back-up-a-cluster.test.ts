@@ -160,6 +160,7 @@ describe('a backup that fails', () => {
         run: 'run-1',
         execution: 'arn:aws:states:execution',
         cluster: 'shop',
+        startedAt: '2026-11-22T05:12:10.000Z',
         outcome: 'failed',
         error: 'EngineLostData',
         cause,

@@ -58,7 +58,12 @@ export const walk = async (
     const states = {
       input: passed,
       context: {
-        Execution: { Id: 'arn:aws:states:execution', Name: 'run-1', Input: input },
+        Execution: {
+          Id: 'arn:aws:states:execution',
+          Name: 'run-1',
+          Input: input,
+          StartTime: '2026-11-22T05:12:10.000Z',
+        },
         Task: { Token: `token-of-${current}` },
       },
     };

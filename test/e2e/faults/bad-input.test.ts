@@ -18,11 +18,13 @@ afterAll(() => lab.close());
 const failedBackup = async () => lab.fails(await lab.begin('backup', cluster));
 
 describe('a name or a file that is wrong', () => {
-  it('an unknown cluster is UnknownCluster, and no run begins', async () => {
-    const { exit, err } = await lab.redoubt('backup', 'shopp', '--wait');
-    expect(exit).toBe(12);
-    expect(err.at(-1)).toMatch(/^error: UnknownCluster: no cluster shopp was applied\nhint: /);
-    expect((await lab.api.ask({ query: 'runs', limit: 50 })).runs.filter((run) => run.cluster !== cluster)).toEqual([]);
+  it('an unknown cluster is UnknownCluster; the run is listed with that, under no cluster', async () => {
+    const run = await lab.begin('backup', 'shopp');
+    const failed = await lab.fails(run);
+    expect(failed).toMatchObject({ state: 'failed', code: 'UnknownCluster', detail: 'no cluster shopp was applied' });
+    const listed = (await lab.api.ask({ query: 'runs', limit: 50 })).runs.filter((one) => one.cluster !== cluster);
+    expect(listed.map((one) => one.run)).toEqual([run]);
+    expect((await lab.redoubt('runs')).out).toContain('failed: UnknownCluster');
     await expectRecovered(lab);
   });
 
@@ -162,10 +164,11 @@ it('of two backups of one cluster at once one is BackupInProgress, which names t
   const engine = await lab.holdEngine('--backup');
   const first = await lab.begin('backup', cluster);
   await engine.reached();
-  // It did not become a run: there is no plan of it.
-  const refused = await lab.redoubt('backup', cluster, '--wait');
-  expect(refused.exit).toBe(16);
-  expect(refused.err.at(-1)).toMatch(new RegExp(`^error: BackupInProgress: run ${first} holds shop since `));
+  const second = await lab.begin('backup', cluster);
+  const refused = await lab.fails(second);
+  expect(refused).toMatchObject({ state: 'refused', code: 'BackupInProgress' });
+  expect(refused.detail).toMatch(new RegExp(`^run ${first} holds shop since `));
+  expect((await lab.redoubt('runs', cluster)).out).toMatch(new RegExp(`^${second} +refused: BackupInProgress `, 'm'));
   engine.release();
   await lab.succeeds(first);
   await lab.apply();

@@ -7,6 +7,7 @@ import S3Object from '@20minutes/s3rver/lib/models/object.js';
 import { KMSClient, ListGrantsCommand } from '@aws-sdk/client-kms';
 import { ListMultipartUploadsCommand, paginateListObjectsV2, S3Client } from '@aws-sdk/client-s3';
 import { stringify } from 'yaml';
+import { z } from 'zod';
 import { processStart } from '#agent/control/process-start.ts';
 import { type ControlPlane, findControlPlane } from '#cli/control-plane.ts';
 import { processContext, runCli } from '#cli/run-cli.ts';
@@ -28,8 +29,8 @@ const heartbeatSeconds = 30;
 /** A run that ended with an error, as the operator, Step Functions and the catalog know it: they agreed, or this would not be here. */
 export interface FailedRun {
   readonly run: RunId;
-  /** `aborted`: somebody ended the execution. */
-  readonly state: 'failed' | 'aborted';
+  /** `aborted`: somebody ended the execution. `refused`: another run was at work. */
+  readonly state: 'failed' | 'aborted' | 'refused';
   readonly code: ErrorCode;
   readonly detail: string;
 }
@@ -297,9 +298,10 @@ exec mariadb-backup "$@"
     // An execution that was stopped is settled by the event of its end.
     await until(`${run} is settled`, async () => (await this.#record(run))?.endedAt !== undefined);
     const record = await this.#record(run);
-    if (record?.error !== code || (record.state !== 'failed' && record.state !== 'aborted'))
+    const state = z.enum(['failed', 'aborted', 'refused']).safeParse(record?.state);
+    if (record?.error !== code || !state.success)
       throw new Error(`${run} failed with ${code}, but its record says ${record?.state}, ${record?.error}`);
-    return { run, state: record.state, code, detail };
+    return { run, state: state.data, code, detail };
   }
 
   async #record(run: RunId) {
