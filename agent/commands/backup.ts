@@ -10,6 +10,7 @@ import { lsn } from '#core/lsn.ts';
 import { type Canary, encodeManifest, type Manifest, manifestDigestInput, type StoredObject } from '#core/manifest.ts';
 import { dataKeyOf, engineLogKey, inventoryKey, manifestKey } from '#core/object-keys.ts';
 import { identityDifference } from '#core/server-identity.ts';
+import { tombstoneTime } from '#core/tombstone.ts';
 import type { Engine, EngineVersion } from '../engines/engine.ts';
 import { EngineLog } from '../engines/engine-log.ts';
 import { runProcess } from '../io/run-process.ts';
@@ -28,6 +29,7 @@ import { readServerKeyring } from '../keyring/server-keyring.ts';
 import { stageKeyring } from '../keyring/stage-keyring.ts';
 import { spacesWithKey, TABLESPACE_KEYS_FILE } from '../keyring/tablespace-keys-file.ts';
 import { type EngineKeys, openEngineKeys } from '../keys/open-engine-keys.ts';
+import type { Repository } from '../repository/repository.ts';
 import { expectedFiles, renameFiles } from '../restore/expected-files.ts';
 import { gtidContained } from '../server/gtid-contained.ts';
 import { missingTablespaces } from '../server/missing-tablespaces.ts';
@@ -84,6 +86,8 @@ const HEADS_AT_A_TIME = 8;
 
 /** `xtrabackup_keys` has 72 bytes for each encrypted tablespace. */
 const MAX_KEYS_BYTES = 64 * 1024 * 1024;
+
+const MAX_TOMBSTONE_BYTES = 1024;
 
 /**
  * Takes one backup. The order of its writes is the safety argument:
@@ -583,7 +587,7 @@ const commit = async (
   await confirm();
   context.signal.throwIfAborted();
   const key = manifestKey(instruction);
-  await repository.create(key, manifest);
+  await createManifest(repository, key, manifest);
 
   const objects = [...segments, inventoryObject, engineLogObject, ...(escrow === undefined ? [] : [escrow.object])];
   return {
@@ -594,6 +598,20 @@ const commit = async (
     streamBytes: stored.bytes,
     seconds: context.progress.seconds(),
   };
+};
+
+/** Throws `RunCancelled` where the run was given up: then a tombstone lies where its manifest would. */
+const createManifest = async (repository: Repository, key: string, manifest: Buffer): Promise<void> => {
+  try {
+    await repository.create(key, manifest);
+  } catch (error) {
+    const found = await repository.read(key, MAX_TOMBSTONE_BYTES).catch(() => undefined);
+    if (found && tombstoneTime(found.toString('utf8')))
+      throw new RedoubtError('RunCancelled', 'the run was given up before it could commit its backup', {
+        cause: error,
+      });
+    throw error;
+  }
 };
 
 /** Asks the repository for every object: it must lie there with the size, and where the store sums, the checksum it was sent with. */

@@ -1,5 +1,3 @@
-import type { BackupAddress } from '../object-keys.ts';
-
 /** An object as the repository describes it. */
 export interface ObjectFacts {
   readonly bytes: number;
@@ -32,6 +30,8 @@ export interface Repository {
   /** The latest version, where none is named. */
   read(key: string, version?: string): Promise<StoredText | undefined>;
   write(key: string, text: string): Promise<void>;
+  /** Only where nothing is; `exists` where something is, and then nothing was written. */
+  create(key: string, text: string): Promise<'created' | 'exists'>;
   /** Only over what has this ETag; `changed` where something else is there by now, and then nothing was written. */
   replace(key: string, text: string, etag: string): Promise<'replaced' | 'changed'>;
   /** Every version of everything under `prefix`, removed objects included; newest first for each key. */
@@ -46,9 +46,6 @@ export interface Repository {
   folders(prefix: string, after?: string): Promise<readonly string[]>;
   /** Ends the multipart uploads under `prefix`; how many there were. */
   abortUploads(prefix: string): Promise<number>;
-  /**
-   * Removes what lies under a backup's prefix, uploads included, unless its manifest does: a committed backup is never
-   * touched. How many objects were removed.
-   */
-  removeUncommitted(at: BackupAddress): Promise<'committed' | number>;
+  /** What is gone already is fine. Older versions stay until they expire. */
+  remove(keys: readonly string[]): Promise<void>;
 }

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import {
   AbortMultipartUploadCommand,
   DeleteObjectCommand,
@@ -16,7 +17,6 @@ import {
   S3ServiceException,
 } from '@aws-sdk/client-s3';
 import { RedoubtError } from '#core/errors.ts';
-import { backupPrefix, manifestKey } from '#core/object-keys.ts';
 import type { Repository, StoredVersion } from '#core/ports/repository.ts';
 
 const HTTP_FORBIDDEN = 403;
@@ -24,6 +24,10 @@ const HTTP_NOT_FOUND = 404;
 const HTTP_CONFLICT = 409;
 const HTTP_PRECONDITION_FAILED = 412;
 const HTTP_NOT_IMPLEMENTED = 501;
+
+/** Tries of a conditional write that met another one in progress, and the pause after the first; the SDK does not try again. */
+const UNDECIDED_TRIES = 5;
+const UNDECIDED_MILLISECONDS = 100;
 
 /** What one DeleteObjects call takes. */
 const DELETE_BATCH = 1000;
@@ -140,6 +144,28 @@ export const s3Repository = (bucket: string, client = new S3Client({})): Reposit
       return { text, etag: answer.ETag ?? '' };
     },
 
+    async create(key, text) {
+      const put = new PutObjectCommand({
+        Bucket: bucket,
+        Key: key,
+        Body: text,
+        ContentType: 'application/json',
+        IfNoneMatch: '*',
+      });
+      for (let tries = 1; ; tries += 1) {
+        try {
+          await client.send(put);
+          return 'created';
+        } catch (error) {
+          if (statusOf(error) === HTTP_PRECONDITION_FAILED) return 'exists';
+          // Somebody writes at this moment: S3 has not decided who wins.
+          if (statusOf(error) !== HTTP_CONFLICT || tries === UNDECIDED_TRIES)
+            throw repositoryFailure(`creating ${key}`, error);
+          await setTimeout(UNDECIDED_MILLISECONDS * tries);
+        }
+      }
+    },
+
     async replace(key, text, etag) {
       try {
         await client.send(
@@ -216,16 +242,10 @@ export const s3Repository = (bucket: string, client = new S3Client({})): Reposit
 
     abortUploads,
 
-    async removeUncommitted(at) {
-      const prefix = backupPrefix(at);
-      if ((await list(prefix)).includes(manifestKey(at))) return 'committed';
-      await abortUploads(prefix);
-      // Looked at again: an upload that was ended can no longer become an object, one that had ended is in the list now.
-      const keys = await list(prefix);
-      if (keys.includes(manifestKey(at))) return 'committed';
+    async remove(keys) {
       for (let at = 0; at < keys.length; at += DELETE_BATCH) {
         const { Errors } = await ask(
-          `removing ${prefix}`,
+          `removing ${keys[at]} and others`,
           client.send(
             new DeleteObjectsCommand({
               Bucket: bucket,
@@ -240,7 +260,6 @@ export const s3Repository = (bucket: string, client = new S3Client({})): Reposit
             `removing ${first.Key}: S3 answered ${first.Code}`,
           );
       }
-      return keys.length;
     },
   };
 };

@@ -6,6 +6,7 @@ import { type ErrorCode, errorCodes, RedoubtError } from '#core/errors.ts';
 import { type ChainId, type ClusterId, newBackupId, newChainId, runIdSchema } from '#core/ids.ts';
 import { neededKeys } from '#core/needed-keys.ts';
 import { type NextBackup, nextBackup } from '#core/next-backup.ts';
+import { placePrefix } from '#core/object-keys.ts';
 import type { Clusters } from '#core/ports/clusters.ts';
 import type { Random } from '#core/ports/random.ts';
 import { backupRequestSchema } from '#core/run-requests.ts';
@@ -73,7 +74,7 @@ export const planBackup = async (deps: PlanBackupDeps, input: PlanBackupInput): 
       ...(input.refusal && { refusal: input.refusal }),
       ...(input.reason !== undefined && { note: input.reason }),
     });
-    const place = placeOf(deps, decision, head, now);
+    const place = await placeOf(deps, cluster, decision, head, now);
     await writePlan(runs, {
       run,
       cluster,
@@ -144,12 +145,23 @@ export const planBackup = async (deps: PlanBackupDeps, input: PlanBackupInput): 
 };
 
 const SUFFIX_BYTES = 3;
+const SECOND = 1000;
 
-const placeOf = ({ random }: PlanBackupDeps, decision: NextBackup, head: ChainHead | undefined, now: Date) => {
+const placeOf = async (
+  { random, repository }: PlanBackupDeps,
+  cluster: ClusterId,
+  decision: NextBackup,
+  head: ChainHead | undefined,
+  now: Date,
+) => {
   if (decision.kind === 'incremental') {
     const { chain, tip } = decision.head;
     const seq = tip.seq + 1;
-    return { chain, seq, backup: newBackupId(now, chain, seq) };
+    const taken = await repository.folders(placePrefix(cluster, chain, seq));
+    // An attempt of this very second may have left its tombstone.
+    let at = now;
+    while (taken.includes(`${newBackupId(at, chain, seq)}/`)) at = new Date(at.getTime() + SECOND);
+    return { chain, seq, backup: newBackupId(at, chain, seq) };
   }
   const chain = newChainId(now, random.hex(SUFFIX_BYTES), head?.chain);
   return { chain, seq: 0, backup: newBackupId(now, chain, 0) };

@@ -52,6 +52,8 @@ export const recordBackup = async (deps: RecordBackupDeps, input: RecordBackupIn
     throw new RedoubtError('ManifestInvalid', `the host answered with ${answer.manifestKey}, asked for was ${key}`);
   const found = await readManifest(repository, record);
   if (found.kind === 'absent') throw new RedoubtError('ObjectMissing', `${key} is not in the repository`);
+  if (found.kind === 'given-up')
+    throw new RedoubtError('RunCancelled', `run ${run} was given up before it committed its backup`);
   if (found.kind === 'invalid') throw new RedoubtError('ManifestInvalid', found.detail);
   if (found.sha256 !== answer.manifestSha256)
     throw new RedoubtError('ObjectTampered', `${key} has another SHA-256 than what the host answered`);

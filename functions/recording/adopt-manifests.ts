@@ -1,17 +1,27 @@
 import type { BackupRecord, ChainHead, Lease } from '#core/catalog-records.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { backupIdSchema, type ChainId, type ClusterId, chainIdSchema } from '#core/ids.ts';
-import { type BackupAddress, chainsPrefix, placePrefix } from '#core/object-keys.ts';
+import { type BackupAddress, chainsPrefix, manifestKey, placePrefix } from '#core/object-keys.ts';
 import type { Chains } from '#core/ports/chains.ts';
+import type { Clock } from '#core/ports/clock.ts';
 import type { Log } from '#core/ports/log.ts';
 import type { Repository } from '#core/ports/repository.ts';
+import { inParallel } from '../runtime/in-parallel.ts';
+import { TASK_TIMEOUT_SECONDS } from '../runtime/task-timeout.ts';
 import { appendManifest } from './append-manifest.ts';
 import { objectsFault } from './objects-fault.ts';
 import { type FoundManifest, readManifest } from './read-manifest.ts';
+import { removeUncommitted } from './remove-uncommitted.ts';
+
+const IN_PARALLEL = 8;
+
+/** No agent lives longer than its task may take; until then it could still commit where nothing lies. */
+const TOMBSTONE_MILLISECONDS = TASK_TIMEOUT_SECONDS * 1000;
 
 export interface AdoptDeps {
   readonly chains: Chains;
   readonly repository: Repository;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
@@ -21,8 +31,7 @@ export interface AdoptDeps {
  * the lease. So are uploads that nobody completes: they may be all that is left of a run, and no folder shows them. A catalog that was lost is recreated by the same walk, chain by chain. Returns the head after it.
  *
  * A run that lost its lease may still be writing at such a place. Nothing bad comes of it: its task has ended, so its next
- * heartbeat is refused and it stops; and should it commit before that, over objects that were removed here, then the look at
- * every object keeps that manifest from ever being recorded, and only recorded backups are built upon or restored.
+ * heartbeat is refused and it stops; and it can no longer commit, because a tombstone lies in the place of its manifest.
  */
 export const adoptManifests = async (
   deps: AdoptDeps,
@@ -76,18 +85,22 @@ const adoptAt = async (
   seq: number,
   lease: Lease,
 ): Promise<BackupRecord | undefined> => {
-  const { chains, repository, log } = deps;
+  const { chains, repository, clock, log } = deps;
   const found: FoundManifest[] = [];
-  for (const at of await attemptsAt(deps, cluster, chain, seq)) {
+  const attempts = await attemptsAt(deps, cluster, chain, seq);
+  await inParallel(attempts, IN_PARALLEL, async (at) => {
     const read = await readManifest(repository, at);
     if (read.kind === 'found') found.push(read);
     if (read.kind === 'invalid')
       log.warn('manifest-not-adopted', { cluster, backup: at.backup, error: 'ManifestInvalid', detail: read.detail });
-    if (read.kind === 'absent') {
-      const removed = await repository.removeUncommitted(at);
+    if (read.kind === 'absent' || read.kind === 'given-up') {
+      const now = clock.now();
+      const removed = await removeUncommitted(repository, at, now);
       log.info('leftovers-removed', { cluster, backup: at.backup, removed });
+      if (read.kind === 'given-up' && now.getTime() - read.at.getTime() > TOMBSTONE_MILLISECONDS)
+        await repository.remove([manifestKey(at)]);
     }
-  }
+  });
   // The newest lease first: of two attempts at one place the older one's run had been given up.
   found.sort((a, b) => b.manifest.fencingToken - a.manifest.fencingToken);
   for (const candidate of found) {

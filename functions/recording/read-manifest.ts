@@ -1,6 +1,7 @@
 import { type Manifest, manifestDigestInput, manifestObjects, manifestSchema } from '#core/manifest.ts';
 import { type BackupAddress, backupPrefix, manifestKey } from '#core/object-keys.ts';
 import type { Repository, StoredText } from '#core/ports/repository.ts';
+import { tombstoneTime } from '#core/tombstone.ts';
 import { keysLeftIn } from '#core/wrapped-key.ts';
 import { sha256Of } from '../runtime/sha256-of.ts';
 
@@ -15,6 +16,8 @@ export interface FoundManifest {
 
 export type ReadManifest =
   | { readonly kind: 'absent' }
+  /** A tombstone lies there: it was given up, at that time. */
+  | { readonly kind: 'given-up'; readonly at: Date }
   | { readonly kind: 'invalid'; readonly detail: string }
   | ({ readonly kind: 'found' } & FoundManifest);
 
@@ -41,6 +44,8 @@ export const readManifest = async (repository: Repository, at: BackupAddress): P
   const key = manifestKey(at);
   const stored = await repository.read(key);
   if (!stored) return { kind: 'absent' };
+  const givenUp = tombstoneTime(stored.text);
+  if (givenUp) return { kind: 'given-up', at: givenUp };
   let json: unknown;
   try {
     json = JSON.parse(stored.text);

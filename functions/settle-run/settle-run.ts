@@ -18,6 +18,7 @@ import { keysLeftIn } from '#core/wrapped-key.ts';
 import { appendManifest } from '../recording/append-manifest.ts';
 import { objectsFault } from '../recording/objects-fault.ts';
 import { readManifest } from '../recording/read-manifest.ts';
+import { removeUncommitted } from '../recording/remove-uncommitted.ts';
 import { grantName } from '../runs/grant-name.ts';
 import { type NamedFailure, namedFailure } from './named-failure.ts';
 import type { SettleRequest } from './settle-request.ts';
@@ -62,9 +63,9 @@ const transitions = { succeeded: 'succeed', failed: 'fail', aborted: 'abort' } a
  * call, which can do every step again, is repeated.
  *
  * The agent may still be alive: a host that fell silent, an execution that was stopped. Removing what it left is safe all the
- * same. Its task has ended, so its next heartbeat is refused and it stops. Should it commit before that, its manifest is
- * either found here, and adopted instead of removed, or it names objects that are gone, and then the look at every object
- * keeps it from ever being recorded. What it uploads after this is removed by the next plan, which looks at the same place.
+ * same. Its task has ended, so its next heartbeat is refused and it stops. Should it come to commit before that, then either its
+ * manifest lies there first, and is adopted, or the tombstone does, and it cannot commit (`remove-uncommitted.ts`). What it uploads
+ * after this is removed by the next plan, which looks at the same place.
  */
 export const settleRun = async (deps: SettleRunDeps, request: SettleRequest): Promise<SettledRun> => {
   const { runs, keys, commands, clock, log } = deps;
@@ -108,8 +109,9 @@ export const settleRun = async (deps: SettleRunDeps, request: SettleRequest): Pr
     });
     if (!revoked) kept.push(grant);
   }
+  // Of a run that is only planned no host has heard.
   const committed =
-    failure && record.kind === 'backup'
+    failure && record.kind === 'backup' && record.state !== 'planned'
       ? await step('adopt or remove the backup', () => adoptOrRemove(deps, record))
       : undefined;
   if (!failure && record.kind === 'backup')
@@ -216,12 +218,12 @@ interface Committed {
 
 /** A backup that was committed is kept, and recorded if it still can be; anything else of it is removed. */
 const adoptOrRemove = async (
-  { chains, repository, log }: SettleRunDeps,
+  { chains, repository, clock, log }: SettleRunDeps,
   record: PlannedRun,
 ): Promise<Committed | undefined> => {
   const notRecorded = (words: string): Committed => ({ words, wasRecorded: false });
   const { cluster, backup, run, fencingToken } = record;
-  const removed = await repository.removeUncommitted(record);
+  const removed = await removeUncommitted(repository, record, clock.now());
   if (removed !== 'committed') {
     if (removed > 0) log.info('leftovers-removed', { cluster, backup, removed });
     return undefined;

@@ -4,6 +4,7 @@ import { runIdSchema } from '#core/ids.ts';
 import { withKeys } from '#core/manifest.ts';
 import { chainPrefix, isManifestKey } from '#core/object-keys.ts';
 import type { Repository, StoredVersion } from '#core/ports/repository.ts';
+import { tombstoneTime } from '#core/tombstone.ts';
 import type { Shredding } from '#core/wrapped-key.ts';
 import { inParallel } from '../runtime/in-parallel.ts';
 
@@ -60,7 +61,7 @@ const shredManifest = async (repository: Repository, key: string, shredded: Shre
   // Twice: somebody may re-wrap it at this moment.
   for (let tries = 0; tries < 2; tries += 1) {
     const stored = await repository.read(key);
-    if (!stored) return { isChanged: false };
+    if (!stored || tombstoneTime(stored.text)) return { isChanged: false };
     const manifest = objectIn(stored.text);
     if (!manifest) {
       // No manifest, then; but whatever it is, it may hold what a manifest holds.

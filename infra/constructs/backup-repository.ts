@@ -165,6 +165,12 @@ export class BackupRepository extends Construct {
       resources: [this.objects('clusters/*')],
       wildcards: 'It clears up after the run of whichever cluster.',
     });
+    // A tombstone, where no manifest lies: the bucket lets nobody write over one.
+    fn.allow({
+      actions: ['s3:PutObject'],
+      resources: [this.objects(MANIFESTS)],
+      wildcards: 'It gives up the backup of whichever run.',
+    });
     fn.allow({ actions: ['s3:ListBucketMultipartUploads'], resources: [this.#arnElsewhere] });
   }
 

@@ -1,7 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { backupPrefix, chainsPrefix, dataKeyOf, manifestKey, placePrefix } from '#core/object-keys.ts';
 import type { Repository } from '#core/ports/repository.ts';
+import { readManifest } from '#functions/recording/read-manifest.ts';
+import { removeUncommitted } from '#functions/recording/remove-uncommitted.ts';
 import { SHOP, sampleAddress, sampleBackup, sampleObjects, sha256Of } from '../doubles/sample-manifest.ts';
+
+const NOW = new Date('2026-11-22T05:12:10.000Z');
 
 export interface RepositoryUnderTest {
   readonly repository: Repository;
@@ -84,7 +88,7 @@ export const repositoryContract = (name: string, create: () => Promise<Repositor
       await uploadAll();
       const key = dataKeyOf(at, 0);
       const sent = await repository.look(key);
-      await repository.removeUncommitted(at);
+      await repository.remove(await repository.list(backupPrefix(at)));
       expect(await repository.look(key)).toBeUndefined();
       const left = (await repository.versions(key)).filter(({ isMarker }) => !isMarker);
       expect(left.map(({ version }) => version)).toEqual(sent?.version === undefined ? [] : [sent.version]);
@@ -128,17 +132,38 @@ export const repositoryContract = (name: string, create: () => Promise<Repositor
       await uploadAll(at);
       await uploadAll(other);
       await startUpload(dataKeyOf(at, 2));
-      expect(await repository.removeUncommitted(at)).toBe(4);
-      expect(await repository.list(backupPrefix(at))).toEqual([]);
+      expect(await removeUncommitted(repository, at, NOW)).toBe(4);
+      expect(await repository.list(backupPrefix(at))).toEqual([manifestKey(at)]);
+      expect(await readManifest(repository, at)).toEqual({ kind: 'given-up', at: NOW });
       expect(await repository.abortUploads(backupPrefix(at))).toBe(0);
       expect(await repository.list(backupPrefix(other))).toHaveLength(4);
-      expect(await repository.removeUncommitted(at)).toBe(0);
+    });
+
+    it('removes what came after the tombstone as well, and leaves the first tombstone', async () => {
+      expect(await removeUncommitted(repository, at, NOW)).toBe(0);
+      await uploadAll();
+      expect(await removeUncommitted(repository, at, new Date(NOW.getTime() + 1000))).toBe(4);
+      expect(await readManifest(repository, at)).toEqual({ kind: 'given-up', at: NOW });
+    });
+
+    it('lets nobody commit a backup that was given up', async () => {
+      await removeUncommitted(repository, at, NOW);
+      expect(await repository.create(manifestKey(at), sampleBackup(at).text)).toBe('exists');
+    });
+
+    it('creates an object where nothing is, or nothing is any more, and nowhere else', async () => {
+      expect(await repository.create('runs/a', 'first')).toBe('created');
+      expect(await repository.create('runs/a', 'second')).toBe('exists');
+      expect(await repository.read('runs/a')).toMatchObject({ text: 'first' });
+      await repository.remove(['runs/a', 'runs/b']);
+      expect(await repository.read('runs/a')).toBeUndefined();
+      expect(await repository.create('runs/a', 'third')).toBe('created');
     });
 
     it('removes nothing of a committed backup', async () => {
       await uploadAll();
       await repository.write(manifestKey(at), sampleBackup(at).text);
-      expect(await repository.removeUncommitted(at)).toBe('committed');
+      expect(await removeUncommitted(repository, at, NOW)).toBe('committed');
       expect(await repository.list(backupPrefix(at))).toHaveLength(5);
     });
   });

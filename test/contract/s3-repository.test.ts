@@ -6,7 +6,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { s3Repository } from '#functions/adapters/s3-repository.ts';
 import type { S3Access } from '#local/cloud/s3/front.ts';
 import { type S3, startS3 } from '#local/cloud/s3/start-s3.ts';
-import { sampleAddress } from '../doubles/sample-manifest.ts';
 import { repositoryContract } from './repository-contract.ts';
 
 const buckets = Array.from({ length: 24 }, (_, index) => `repository-${index}`);
@@ -58,7 +57,8 @@ describe('a repository that does not do as it is asked', () => {
       () => repository.list('runs/'),
       () => repository.folders('runs/'),
       () => repository.abortUploads('runs/'),
-      () => repository.removeUncommitted(sampleAddress(0)),
+      () => repository.create('runs/a', 'x'),
+      () => repository.remove(['runs/a']),
     ];
   };
 

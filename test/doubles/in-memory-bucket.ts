@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { backupPrefix, manifestKey } from '#core/object-keys.ts';
 import type { Repository, StoredVersion } from '#core/ports/repository.ts';
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
@@ -87,6 +86,11 @@ export const inMemoryBucket = ({ versioned = true } = {}): InMemoryBucket => {
     write: async (key, text) => {
       objects.set(key, text);
     },
+    create: async (key, text) => {
+      if (objects.has(key)) return 'exists';
+      objects.set(key, text);
+      return 'created';
+    },
     replace: async (key, text, etag) => {
       const now = objects.get(key);
       if (now === undefined || sha256(now) !== etag) return 'changed';
@@ -121,12 +125,8 @@ export const inMemoryBucket = ({ versioned = true } = {}): InMemoryBucket => {
       return [...new Set(folders)].filter((folder) => folder > after);
     },
     abortUploads,
-    removeUncommitted: async (at) => {
-      if (objects.has(manifestKey(at))) return 'committed';
-      await abortUploads(backupPrefix(at));
-      const keys = keysUnder(backupPrefix(at));
+    remove: async (keys) => {
       for (const key of keys) objects.delete(key);
-      return keys.length;
     },
   };
 };

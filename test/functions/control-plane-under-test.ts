@@ -1,10 +1,12 @@
 import type { BackupInstruction } from '#core/agent-protocol.ts';
 import { isPlanned, type Lease, type PlannedRun } from '#core/catalog-records.ts';
 import type { ClusterConfig } from '#core/cluster-config.ts';
+import { RedoubtError } from '#core/errors.ts';
 import { type RunId, runIdSchema } from '#core/ids.ts';
 import type { Manifest, StoredObject } from '#core/manifest.ts';
 import type { BackupAddress } from '#core/object-keys.ts';
 import type { Random } from '#core/ports/random.ts';
+import { tombstoneTime } from '#core/tombstone.ts';
 import { chainKeysSchema } from '#core/wrapped-key.ts';
 import { askHost } from '#functions/ask-host/ask-host.ts';
 import { type PlannedBackup, planBackup, plannedBackupSchema } from '#functions/plan-backup/plan-backup.ts';
@@ -124,7 +126,7 @@ export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) =
   const commit = (instruction: Omit<BackupInstruction, 'taskToken'>, facts: Partial<Manifest> = {}): SampleBackup =>
     commitOver(instruction, upload(addressOf(instruction)), facts);
 
-  /** Puts the manifest over objects that were sent as these versions, whatever became of them. */
+  /** Puts the manifest over objects that were sent as these versions, whatever became of them. Throws as the agent where it may not. */
   const commitOver = (
     instruction: Omit<BackupInstruction, 'taskToken'>,
     versions: SentVersions,
@@ -149,7 +151,9 @@ export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) =
       ...encryptedAs(instruction),
       ...facts,
     });
-    deps.repository.objects.set(backup.key, backup.text);
+    const there = bucket.objects.get(backup.key);
+    if (there !== undefined) throw new RedoubtError(tombstoneTime(there) ? 'RunCancelled' : 'UploadFailed', backup.key);
+    bucket.objects.set(backup.key, backup.text);
     return backup;
   };
 

@@ -3,10 +3,18 @@ import { describe, expect, it } from 'vitest';
 import type { BackupRecord, ChainHead } from '#core/catalog-records.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { manifestObjects, manifestSchema } from '#core/manifest.ts';
+import { isManifestKey } from '#core/object-keys.ts';
 import { planRestore } from '#core/restore-plan.ts';
+import { tombstoneTime } from '#core/tombstone.ts';
+import { type FakeClock, fakeClock } from '../doubles/fake-clock.ts';
 import { type Catalog, inMemoryCatalog } from '../doubles/in-memory-catalog.ts';
-import { SHOP } from '../doubles/sample-manifest.ts';
-import { type ControlPlaneUnderTest, controlPlaneUnderTest, executionOf } from './control-plane-under-test.ts';
+import { SHOP, sampleObjects } from '../doubles/sample-manifest.ts';
+import {
+  addressOf,
+  type ControlPlaneUnderTest,
+  controlPlaneUnderTest,
+  executionOf,
+} from './control-plane-under-test.ts';
 
 /** Lets the scheduler decide when each call of each port happens. */
 const scheduled = <Ports extends object>(scheduler: fc.Scheduler, ports: Ports): Ports =>
@@ -34,10 +42,44 @@ const storyArbitrary: fc.Arbitrary<Story> = fc.record({
   kind: fc.constantFrom('auto', 'full'),
 });
 
+/** No two looks at it see the same second: two attempts at one place have two names. */
+const tickingClock = (): FakeClock => {
+  const clock = fakeClock();
+  return {
+    ...clock,
+    now: () => {
+      clock.advance(1000);
+      return clock.now();
+    },
+  };
+};
+
 const TRIES = 8;
+
+type Instruction = Awaited<ReturnType<ControlPlaneUnderTest['plan']>>['decoded'];
 
 /** Lets other things happen. */
 type Wait = (name: string) => Promise<void>;
+
+/** An agent that does not know yet that nobody waits for it: every upload, and its commit, may come at any time. */
+const goOn = async (
+  { bucket, commitOver }: ControlPlaneUnderTest,
+  wait: Wait,
+  instruction: Instruction,
+): Promise<void> => {
+  const sent = new Map<string, string | undefined>();
+  for (const [key, text] of sampleObjects(addressOf(instruction))) {
+    await wait('upload');
+    bucket.objects.set(key, text);
+    sent.set(key, bucket.versionOf(key));
+  }
+  await wait('commit late');
+  try {
+    commitOver(instruction, sent);
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'RunCancelled' });
+  }
+};
 
 /** One execution, as the state machine and the agent would play it; another one later where the cluster is held. */
 const play = async (
@@ -59,12 +101,10 @@ const play = async (
       return;
     }
     if (fate === 'is stopped, agent goes on') {
-      const sent = world.upload(planned.decoded);
+      const agent = goOn(world, wait, planned.decoded);
+      await wait('stop');
       stop();
-      const settled = world.settle(run, { outcome: 'aborted', error: 'RunCancelled' });
-      await wait('commit late');
-      world.commitOver(planned.decoded, sent);
-      await settled;
+      await Promise.all([agent, world.settle(run, { outcome: 'aborted', error: 'RunCancelled' })]);
       return;
     }
     const backup = world.commit(planned.decoded);
@@ -122,10 +162,16 @@ const expectOneLine = (backups: readonly BackupRecord[], seen: Observed): void =
   }
 };
 
-/** What each manifest names is what is there now: a version behind a delete marker expires later. */
-const expectAllThere = ({ bucket }: ControlPlaneUnderTest, backups: readonly BackupRecord[]): void => {
-  for (const { manifestKey } of backups) {
-    const manifest = manifestSchema.parse(JSON.parse(bucket.objects.get(manifestKey) ?? 'null'));
+/**
+ * Every place has a whole backup or none, recorded or not: what a manifest names is what is there now, for a version behind a delete
+ * marker expires later; and beside a tombstone nothing was ever committed.
+ */
+const expectWholeOrNone = ({ bucket }: ControlPlaneUnderTest, backups: readonly BackupRecord[]): void => {
+  const manifests = [...bucket.objects].filter(([key]) => isManifestKey(key));
+  const committed = manifests.filter(([, text]) => !tombstoneTime(text));
+  expect(committed.map(([key]) => key)).toEqual(expect.arrayContaining(backups.map(({ manifestKey }) => manifestKey)));
+  for (const [, text] of committed) {
+    const manifest = manifestSchema.parse(JSON.parse(text));
     for (const { key, version } of manifestObjects(manifest)) {
       expect(version).toBeDefined();
       expect({ key, version: bucket.versionOf(key) }).toEqual({ key, version });
@@ -144,6 +190,7 @@ describe('runs of one cluster, however they interleave', () => {
           const catalog = observed(inMemoryCatalog(), seen);
           const world = await controlPlaneUnderTest({
             catalog,
+            clock: tickingClock(),
             through: (ports) => scheduled(scheduler, ports),
           });
           const wait: Wait = (name) => scheduler.schedule(Promise.resolve(), name);
@@ -154,7 +201,7 @@ describe('runs of one cluster, however they interleave', () => {
           await scheduler.waitFor(play(world, wait, 'run-last', { fate: 'finishes', kind: 'auto' }));
           const { backups } = await catalog.chains.all(SHOP);
           expectOneLine(backups, seen);
-          expectAllThere(world, backups);
+          expectWholeOrNone(world, backups);
           expect(backups.at(-1)?.run).toBe('run-last');
           expect((await catalog.leases.get(SHOP))?.held).toBe(false);
         },

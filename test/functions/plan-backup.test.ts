@@ -266,7 +266,7 @@ describe('planning a backup', () => {
       world.executions.ended.add(executionOf('run-2'));
       await world.plan('run-3');
       const left = [...world.repository.objects.keys()];
-      expect(left.filter((key) => key.startsWith(backupPrefix(dead.decoded)))).toEqual([]);
+      expect(left.filter((key) => key.startsWith(backupPrefix(dead.decoded)))).toEqual([manifestKey(dead.decoded)]);
       expect(left.filter((key) => key.startsWith(backupPrefix(full.manifest)))).toHaveLength(5);
       expect(world.repository.uploads.size).toBe(0);
     });
@@ -278,6 +278,38 @@ describe('planning a backup', () => {
       world.executions.ended.add(executionOf('run-2'));
       await world.plan('run-3');
       expect(world.repository.uploads.size).toBe(0);
+    });
+
+    it('gives no backup the name of one that was given up in the same second', async () => {
+      await world.backUp('run-1');
+      const dead = await world.plan('run-2');
+      await world.ask('run-2', dead);
+      await world.settle('run-2', { outcome: 'failed', error: 'HostSilent', cause: '' });
+      const { decoded } = await world.plan('run-3');
+      expect(decoded.seq).toBe(dead.decoded.seq);
+      expect(decoded.backup > dead.decoded.backup).toBe(true);
+    });
+
+    it('takes a tombstone for no backup, removes what came after it, and the tombstone once no agent can be alive', async () => {
+      await world.backUp('run-1');
+      const dead = await world.plan('run-2');
+      await world.ask('run-2', dead);
+      await world.settle('run-2', { outcome: 'failed', error: 'HostSilent', cause: '' });
+      world.executions.ended.add(executionOf('run-2'));
+      world.upload(dead.decoded);
+      const left = () =>
+        [...world.repository.objects.keys()].filter((key) => key.startsWith(backupPrefix(dead.decoded)));
+      const nextPlan = async (run: string) => {
+        const { decoded } = await world.plan(run);
+        await world.settle(run, { outcome: 'aborted', error: 'RunCancelled' });
+        return decoded.seq;
+      };
+      world.clock.advance(60_000);
+      expect(await nextPlan('run-3')).toBe(1);
+      expect(left()).toEqual([manifestKey(dead.decoded)]);
+      world.clock.advance(48 * 60 * 60 * 1000);
+      expect(await nextPlan('run-4')).toBe(1);
+      expect(left()).toEqual([]);
     });
   });
 
@@ -299,9 +331,7 @@ describe('planning a backup', () => {
         attempt: 2,
         reason: 'ChainBroken: the canary is gone',
       });
-      expect([...world.repository.objects.keys()].filter((key) => key.startsWith(backupPrefix(first.decoded)))).toEqual(
-        [],
-      );
+      expect(await world.repository.list(backupPrefix(first.decoded))).toEqual([manifestKey(first.decoded)]);
     });
 
     it('keeps the time at which the run started', async () => {

@@ -127,6 +127,8 @@ describe('recording a backup', () => {
     world.executions.ended.add(executionOf('run-1'));
     world.repository.objects.delete(backup.key);
     await world.plan('run-2');
+    // As if it had come before the plan of the other one.
+    world.repository.objects.delete(backup.key);
     const late = world.commit(planned.decoded);
     await expect(world.record('run-1', late)).rejects.toMatchObject({ name: 'LeaseLost' });
     await nothingIsRecorded();

@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { RedoubtError } from '#core/errors.ts';
 import { clusterIdSchema } from '#core/ids.ts';
-import { backupPrefix } from '#core/object-keys.ts';
+import { backupPrefix, manifestKey } from '#core/object-keys.ts';
+import { readManifest } from '#functions/recording/read-manifest.ts';
 import { namedFailure } from '#functions/settle-run/named-failure.ts';
 import { settleInputSchema } from '#functions/settle-run/settle-request.ts';
 import { SHOP } from '../doubles/sample-manifest.ts';
@@ -63,7 +64,8 @@ describe('settling a run', () => {
     expect(await world.lease()).toMatchObject({ held: false });
     expect(world.hosts.cancelled).toEqual(['command-1']);
     const left = [...world.repository.objects.keys()].filter((key) => key.startsWith('clusters/'));
-    expect(left).toEqual([]);
+    expect(left).toEqual([manifestKey(instruction)]);
+    expect((await readManifest(world.repository, instruction)).kind).toBe('given-up');
     expect(world.repository.uploads.size).toBe(0);
   });
 
@@ -128,13 +130,13 @@ describe('settling a run', () => {
     expect((await world.runs.get(runId('run-1')))?.detail).toContain('cannot be recorded');
   });
 
-  it('lets nobody record what an agent commits over objects that were removed, though their versions can still be read', async () => {
+  it('lets no agent commit what was given up, though the versions of its objects can still be read', async () => {
     const instruction = await asked('run-1');
     const sent = world.upload(instruction);
     await world.settle('run-1', failed);
     world.executions.ended.add(executionOf('run-1'));
-    const late = world.commitOver(instruction, sent);
-    for (const { key, version } of late.manifest.segments) {
+    expect(() => world.commitOver(instruction, sent)).toThrow(expect.objectContaining({ code: 'RunCancelled' }));
+    for (const [key, version] of sent) {
       expect(await world.repository.read(key, version)).toBeDefined();
       expect(await world.repository.look(key)).toBeUndefined();
     }

@@ -3,7 +3,7 @@ import { RedoubtError } from '#core/errors.ts';
 import type { ChainId } from '#core/ids.ts';
 import { shredRequestSchema } from '#core/key-requests.ts';
 import { manifestDigestInput, manifestSchema } from '#core/manifest.ts';
-import { isManifestKey } from '#core/object-keys.ts';
+import { isManifestKey, manifestKey } from '#core/object-keys.ts';
 import { keysLeftIn } from '#core/wrapped-key.ts';
 import { askHost, askHostInputSchema } from '#functions/ask-host/ask-host.ts';
 import { planBackup } from '#functions/plan-backup/plan-backup.ts';
@@ -109,6 +109,17 @@ describe.each([{ versioned: true }, { versioned: false }])(
       expect(await found()).toEqual([]);
       const kept = [...world.repository.objects.keys()].filter((key) => key.startsWith('runs/shop/run-4/'));
       expect(kept).toEqual(['runs/shop/run-4/instruction-2.json']);
+    });
+
+    it('passes tombstones over', async () => {
+      const planned = await world.plan('run-4');
+      await world.ask('run-4', planned);
+      await world.settle('run-4', { outcome: 'failed', error: 'HostSilent', cause: '' });
+      world.executions.ended.add(executionOf('run-4'));
+      const tombstone = world.repository.objects.get(manifestKey(planned.decoded));
+      expect(planned.decoded.chain).toBe(newer);
+      await shred();
+      expect(world.repository.objects.get(manifestKey(planned.decoded))).toBe(tombstone);
     });
 
     it('finds manifests that the catalog does not know, and those that somebody removed', async () => {

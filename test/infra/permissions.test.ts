@@ -173,10 +173,10 @@ describe('the repository', () => {
   const manifests = expect.stringMatching(/^<Repository.*>\/clusters\/\*\/manifest\.json$/);
   const instructions = expect.stringMatching(/^<Repository.*>\/runs\/\*\/instruction-\*\.json$/);
 
-  it('is written to by ask-host, instructions only, and by those who change keys, manifests only', () => {
-    expect(mayDo('s3:PutObject')).toEqual(['ask-host', 'rewrap-keys', 'shred-keys']);
+  it('is written to by ask-host, instructions only, and by those who change keys or give a backup up, manifests only', () => {
+    expect(mayDo('s3:PutObject')).toEqual(['plan-backup', 'ask-host', 'settle-run', 'rewrap-keys', 'shred-keys']);
     expect(resourcesOf('ask-host', 's3:PutObject')).toEqual([instructions]);
-    for (const folder of ['rewrap-keys', 'shred-keys'] as const)
+    for (const folder of ['plan-backup', 'settle-run', 'rewrap-keys', 'shred-keys'] as const)
       expect(resourcesOf(folder, 's3:PutObject')).toEqual([manifests]);
   });
 

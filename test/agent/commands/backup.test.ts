@@ -13,6 +13,8 @@ import type { BackupInstruction } from '#core/agent-protocol.ts';
 import { RedoubtError } from '#core/errors.ts';
 import { lsn } from '#core/lsn.ts';
 import { type Manifest, manifestSchema } from '#core/manifest.ts';
+import { manifestKey } from '#core/object-keys.ts';
+import { encodeTombstone } from '#core/tombstone.ts';
 import { INFO_AT, wrapKey } from '#test/doubles/page-store/encryption-info.ts';
 import { endChunk, payloadChunk, xbstreamOf } from '#test/doubles/xbstream-writer.ts';
 import {
@@ -140,6 +142,20 @@ describe('a full backup', () => {
     expect(manifestMacHolds(manifest, surroundings.dataKey)).toBe(true);
     expect(manifestMacHolds({ ...manifest, seq: 1 }, surroundings.dataKey)).toBe(false);
     expect(answer).toMatchObject({ manifestKey: `${prefix}manifest.json`, streamBytes: manifest.stream.bytes });
+  });
+
+  it('is RunCancelled where the run was given up before the commit: the tombstone stays where the manifest would lie', async () => {
+    const surroundings = lab();
+    const [key, tombstone] = [manifestKey(instruction()), encodeTombstone(new Date(0))];
+    surroundings.repository.objects.set(key, Buffer.from(tombstone));
+    expect(await failure({ in: surroundings })).toMatchObject({ code: 'RunCancelled' });
+    expect(surroundings.repository.objects.get(key)?.toString()).toBe(tombstone);
+  });
+
+  it('is UploadFailed where anything else lies there', async () => {
+    const surroundings = lab();
+    surroundings.repository.objects.set(manifestKey(instruction()), Buffer.from('{}'));
+    expect(await failure({ in: surroundings })).toMatchObject({ code: 'UploadFailed' });
   });
 
   it('keeps the engine log and the inventory sealed', async () => {

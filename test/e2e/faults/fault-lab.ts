@@ -14,7 +14,9 @@ import { processContext, runCli } from '#cli/run-cli.ts';
 import type { BackupRecord } from '#core/catalog-records.ts';
 import { type ErrorCode, errorKind, isErrorCode } from '#core/errors.ts';
 import { clusterIdSchema, type RunId, runIdSchema } from '#core/ids.ts';
+import { isManifestKey } from '#core/object-keys.ts';
 import { isEnded } from '#core/run-transitions.ts';
+import { tombstoneTime } from '#core/tombstone.ts';
 import { catalogTable } from '#functions/adapters/catalog-table.ts';
 import { dynamodbLeases } from '#functions/adapters/dynamodb-leases.ts';
 import { ObjectStore } from '#local/cloud/s3/object-store.ts';
@@ -75,7 +77,6 @@ export interface Said {
 }
 
 const manifestName = 'manifest.json';
-const isManifest = (key: string): boolean => key.endsWith(`/${manifestName}`);
 
 export const until = async (what: string, holds: () => boolean | Promise<boolean>, seconds = 60): Promise<void> => {
   for (const deadline = Date.now() + seconds * 1000; !(await holds()); await sleep(20)) {
@@ -334,12 +335,12 @@ exec mariadb-backup "$@"
     const lease = await dynamodbLeases(catalogTable(this.controlPlane.address.table)).get(cluster);
     const { runs } = await this.api.ask({ query: 'runs', cluster, limit: 100 });
     const keys = await this.keys('clusters/');
-    const committed = keys.filter(isManifest).map((key) => key.slice(0, -manifestName.length));
+    const committed = this.#committed(keys).map((key) => key.slice(0, -manifestName.length));
     return {
       leaseOf: lease?.held ? lease.run : undefined,
       openRuns: runs.filter(({ state }) => !isEnded(state)).map(({ run }) => run),
       uploads: await this.uploads(),
-      orphans: keys.filter((key) => !committed.some((prefix) => key.startsWith(prefix))),
+      orphans: keys.filter((key) => !this.#isTombstone(key) && !committed.some((prefix) => key.startsWith(prefix))),
       unrecorded: await this.unrecorded(),
       grants: await this.#grants(),
       processes: this.#processes().map(({ argv }) => argv.join(' ')),
@@ -350,7 +351,15 @@ exec mariadb-backup "$@"
   async unrecorded(): Promise<readonly string[]> {
     const { backups } = await this.api.ask({ query: 'backups', cluster });
     const recorded = new Set(backups.map(({ manifestKey }) => manifestKey));
-    return (await this.keys('clusters/')).filter((key) => isManifest(key) && !recorded.has(key));
+    return this.#committed(await this.keys('clusters/')).filter((key) => !recorded.has(key));
+  }
+
+  #isTombstone(key: string): boolean {
+    return isManifestKey(key) && tombstoneTime(this.readStored(key).toString('utf8')) !== undefined;
+  }
+
+  #committed(keys: readonly string[]): readonly string[] {
+    return keys.filter((key) => isManifestKey(key) && !this.#isTombstone(key));
   }
 
   async keys(prefix: string): Promise<readonly string[]> {
