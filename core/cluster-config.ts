@@ -43,7 +43,7 @@ export type HostConfig = z.infer<typeof hostConfigSchema>;
 /** A restore plan, with a step for each increment, must fit into a Step Functions payload (256 KiB). */
 export const LONGEST_CHAIN = 500;
 
-/** When to take a full instead of an increment. */
+/** When to take a backup, when a full instead of an increment, and when to tell somebody that none was taken. */
 export const policySchema = z.strictObject({
   /** EventBridge Scheduler expression: `rate(6 hours)`, `cron(0 3 * * ? *)`; none means only on demand. */
   schedule: z
@@ -57,6 +57,8 @@ export const policySchema = z.strictObject({
   maxIncrements: z.number().int().min(0).max(LONGEST_CHAIN).default(28),
   /** A full is taken once the increments together are larger than the full times this. */
   maxIncrementsRatio: z.number().positive().max(100).default(1),
+  /** Somebody is told after so many hours without a backup; by default after two intervals of the schedule and an hour. */
+  alertAfterHours: z.number().positive().max(10_000).optional(),
 });
 export type Policy = z.infer<typeof policySchema>;
 

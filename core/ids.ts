@@ -43,16 +43,16 @@ const compactTime = (at: Date): string =>
 
 const SECOND = 1000;
 
-/** The time in a chain's id. */
-const timeOf = (chain: ChainId): number =>
-  Date.parse(chain.slice(0, 16).replace(/^(....)(..)(..T..)(..)(..Z)$/, '$1-$2-$3:$4:$5'));
+/** When what has this id was planned, by the control plane's clock. */
+export const plannedAt = (id: ChainId | BackupId): Date =>
+  new Date(id.slice(0, 16).replace(/^(....)(..)(..T..)(..)(..Z)$/, '$1-$2-$3:$4:$5'));
 
 /**
  * A new chain's id; `suffix` is six random hex digits. Chains are ordered by their ids, so the id is later than `newest` even
  * where both were planned in one second, or the clock went back.
  */
 export const newChainId = (at: Date, suffix: string, newest?: ChainId): ChainId => {
-  const earliest = newest ? timeOf(newest) + SECOND : 0;
+  const earliest = newest ? plannedAt(newest).getTime() + SECOND : 0;
   return chainIdSchema.parse(`${compactTime(new Date(Math.max(at.getTime(), earliest)))}-${suffix}`);
 };
 

@@ -17,6 +17,7 @@ export type LogCode =
   | 'command-ended'
   | 'command-ended-after-its-task'
   | 'cluster-applied'
+  | 'cluster-stale'
   | 'keys-rewrapped'
   | 'keys-shredded'
   | 'invocation-failed';

@@ -8,7 +8,7 @@ import {
   type ShownChain,
   type ShownRun,
 } from '#core/catalog-queries.ts';
-import { type ChainHead, type ChainRecord, isPlanned, type RunRecord } from '#core/catalog-records.ts';
+import { type ChainRecord, isPlanned, type RunRecord } from '#core/catalog-records.ts';
 import { RedoubtError } from '#core/errors.ts';
 import type { ClusterId, RunId } from '#core/ids.ts';
 import { progressKey, type RunAddress } from '#core/object-keys.ts';
@@ -17,6 +17,7 @@ import type { Clusters } from '#core/ports/clusters.ts';
 import type { Leases } from '#core/ports/leases.ts';
 import type { Repository } from '#core/ports/repository.ts';
 import type { Runs } from '#core/ports/runs.ts';
+import { latestBackup } from '../recording/latest-backup.ts';
 
 export interface QueryCatalogDeps {
   readonly clusters: Clusters;
@@ -44,18 +45,10 @@ export const queryCatalog = async (deps: QueryCatalogDeps, query: CatalogQuery):
   }
 };
 
-/** The newest backup that can be opened. */
-const latestOf = async ({ chains }: QueryCatalogDeps, cluster: ClusterId, head: ChainHead | undefined) => {
-  if (!head?.shredded) return head && chains.backup(cluster, head.chain, head.tip.seq);
-  const known = await chains.all(cluster);
-  const openable = new Set(known.chains.flatMap(({ chain, keys }) => ('shredded' in keys ? [] : [chain])));
-  return known.backups.findLast(({ chain }) => openable.has(chain));
-};
-
 const clustersOf = async (deps: QueryCatalogDeps): Promise<CatalogAnswer<'clusters'>> => ({
   clusters: await Promise.all(
     (await deps.clusters.list()).map(async (config) => {
-      const latest = await latestOf(deps, config.cluster, await deps.chains.head(config.cluster));
+      const latest = await latestBackup(deps.chains, config.cluster, await deps.chains.head(config.cluster));
       return { config, ...(latest && { latest }) };
     }),
   ),
@@ -70,7 +63,7 @@ const configOf = async ({ clusters }: QueryCatalogDeps, cluster: ClusterId) => {
 const clusterOf = async (deps: QueryCatalogDeps, cluster: ClusterId): Promise<CatalogAnswer<'cluster'>> => {
   const config = await configOf(deps, cluster);
   const [head, lease] = await Promise.all([deps.chains.head(cluster), deps.leases.get(cluster)]);
-  const latest = await latestOf(deps, cluster, head);
+  const latest = await latestBackup(deps.chains, cluster, head);
   return { config, ...(head && { head }), ...(latest && { latest }), ...(lease?.held && { holder: lease.run }) };
 };
 

@@ -5,6 +5,7 @@ import {
   type IMetric,
   MathExpression,
   Metric,
+  type MetricOptions,
   Stats,
   TreatMissingData,
 } from 'aws-cdk-lib/aws-cloudwatch';
@@ -14,6 +15,7 @@ import { METRIC_NAMESPACE, metricNames } from '#core/metric-names.ts';
 import type { BackupSchedules } from './backup-schedules.ts';
 import type { ControlFunction } from './control-function.ts';
 import type { Notices } from './notices.ts';
+import { STALENESS_CHECK_MINUTES } from './staleness-check.ts';
 
 export interface AlarmsProps {
   readonly controlPlane: string;
@@ -37,13 +39,24 @@ export class Alarms extends Construct {
       'BackupFailed',
       'A backup failed, or ran into its time limit.',
       'a-backup-failed',
-      settled('backupFailed'),
+      metricOf('settle-run', 'backupFailed'),
     );
     this.#alarm(
       'RestoreFailed',
       'A restore failed, or ran into its time limit.',
       'a-restore-failed',
-      settled('restoreFailed'),
+      metricOf('settle-run', 'restoreFailed'),
+    );
+    this.#alarm(
+      'NoRecentBackup',
+      'A cluster has gone without a backup for too long, or nobody looks whether one has.',
+      'no-recent-backup',
+      metricOf('report-stale-clusters', 'staleClusters', {
+        statistic: Stats.MAXIMUM,
+        // Several looks fall into one, so that a late one is not a missing one.
+        period: Duration.minutes(3 * STALENESS_CHECK_MINUTES),
+      }),
+      TreatMissingData.BREACHING,
     );
     this.#alarm(
       'ScheduleMissed',
@@ -87,7 +100,13 @@ export class Alarms extends Construct {
   }
 
   /** Goes off at the first occurrence. `article` is the anchor in docs/runbook.md. */
-  #alarm(id: string, description: string, article: string, metric: IMetric): void {
+  #alarm(
+    id: string,
+    description: string,
+    article: string,
+    metric: IMetric,
+    missing = TreatMissingData.NOT_BREACHING,
+  ): void {
     const alarm = new Alarm(this, id, {
       alarmName: `${this.#props.controlPlane}-${id}`,
       alarmDescription: `${description} What to do: docs/runbook.md#${article}`,
@@ -95,23 +114,24 @@ export class Alarms extends Construct {
       threshold: 1,
       comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
       evaluationPeriods: 1,
-      treatMissingData: TreatMissingData.NOT_BREACHING,
+      treatMissingData: missing,
     });
     alarm.addAlarmAction(new SnsAction(this.#props.notices.topic));
   }
 }
 
 /**
- * Counted by settle-run and not by Step Functions, to which a run that was refused, because another one was at work, is as much a
- * failure as any. Where settle-run itself cannot count, FollowUpFailed goes off.
+ * What a function publishes of all clusters. Failed runs are counted by settle-run and not by Step Functions, to which a run that was
+ * refused, because another one was at work, is as much a failure as any. Where settle-run cannot count, FollowUpFailed goes off.
  */
-const settled = (metric: keyof typeof metricNames): IMetric =>
+const metricOf = (folder: string, metric: keyof typeof metricNames, more: MetricOptions = {}): IMetric =>
   new Metric({
     namespace: METRIC_NAMESPACE,
     metricName: metricNames[metric],
-    dimensionsMap: { service: 'settle-run' },
+    dimensionsMap: { service: folder },
     statistic: Stats.SUM,
     period: PERIOD,
+    ...more,
   });
 
 const sum = (metrics: Record<string, IMetric>): MathExpression =>

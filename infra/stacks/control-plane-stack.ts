@@ -10,6 +10,7 @@ import { Notices } from '../constructs/notices.ts';
 import { PublishedAddress } from '../constructs/published-address.ts';
 import { RestoreForm } from '../constructs/restore-form.ts';
 import { RunEndings } from '../constructs/run-endings.ts';
+import { StalenessCheck } from '../constructs/staleness-check.ts';
 import { Workflow } from '../constructs/workflow.ts';
 import { WorkflowNames } from '../constructs/workflow-names.ts';
 import type { DeploymentConfig } from '../deployment-config.ts';
@@ -72,6 +73,13 @@ export class ControlPlaneStack extends Stack {
       timeout: Duration.minutes(1),
     });
 
+    const reportStaleClusters = functionOf(
+      'ReportStaleClusters',
+      'report-stale-clusters',
+      'Looks for clusters without a recent backup',
+      { timeout: Duration.minutes(1) },
+    );
+
     // Both look at every manifest of a chain, or of many.
     const rewrapKeys = functionOf('RewrapKeys', 'rewrap-keys', 'Moves wrapped keys to another KMS key', {
       timeout: Duration.minutes(10),
@@ -127,6 +135,9 @@ export class ControlPlaneStack extends Stack {
     catalog.grantRead(queryCatalog);
     repository.grantReadRuns(queryCatalog);
 
+    catalog.grantRead(reportStaleClusters);
+    new StalenessCheck(this, 'StalenessCheck', { schedules, reportStaleClusters });
+
     catalog.grantReadWrite(rewrapKeys);
     repository.grantChangeKeys(rewrapKeys);
     dataKey.grantRewrap(rewrapKeys);
@@ -170,6 +181,7 @@ export class ControlPlaneStack extends Stack {
         reportCommandEnd,
         applyCluster,
         queryCatalog,
+        reportStaleClusters,
         rewrapKeys,
         shredKeys,
       ],

@@ -92,6 +92,16 @@ export const catalogContract = (name: string, create: () => Promise<Catalog>): v
         expect(await catalog.clusters.list()).toHaveLength(1);
       });
 
+      it('keeps when each was first applied', async () => {
+        await catalog.clusters.put(sampleCluster({ policy: { maxIncrements: 3 } }));
+        const first = await catalog.clusters.applied();
+        await catalog.clusters.put(sampleCluster({ policy: { maxIncrements: 4 } }));
+        expect(await catalog.clusters.applied()).toEqual([
+          { config: sampleCluster({ policy: { maxIncrements: 4 } }), firstAppliedAt: first[0]?.firstAppliedAt },
+        ]);
+        expect(first[0]?.firstAppliedAt).toBeInstanceOf(Date);
+      });
+
       it('lists all clusters by name', async () => {
         await catalog.clusters.put(sampleCluster());
         await catalog.clusters.put(sampleCluster({ cluster: OTHER }));

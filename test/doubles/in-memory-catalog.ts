@@ -9,13 +9,14 @@ import {
   type PlannedRun,
   type RunRecord,
 } from '#core/catalog-records.ts';
-import type { ClusterConfig } from '#core/cluster-config.ts';
 import type { ClusterId, RunId } from '#core/ids.ts';
 import type { Chains } from '#core/ports/chains.ts';
-import type { Clusters } from '#core/ports/clusters.ts';
+import type { Clock } from '#core/ports/clock.ts';
+import type { AppliedCluster, Clusters } from '#core/ports/clusters.ts';
 import type { Acquisition, LeaseRequest, Leases } from '#core/ports/leases.ts';
 import type { Runs, TransitionOutcome } from '#core/ports/runs.ts';
 import { type RunTransition, runTransitions } from '#core/run-transitions.ts';
+import { fakeClock } from './fake-clock.ts';
 
 export interface Catalog {
   readonly clusters: Clusters;
@@ -27,14 +28,16 @@ export interface Catalog {
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** The catalog with the promises of its ports and no database: each method is one atomic step. */
-export const inMemoryCatalog = (): Catalog => {
-  const configs = new Map<ClusterId, ClusterConfig>();
+export const inMemoryCatalog = (clock: Clock = fakeClock()): Catalog => {
+  const configs = new Map<ClusterId, AppliedCluster>();
   const leases = new Map<ClusterId, Lease>();
   const heads = new Map<ClusterId, ChainHead>();
   const chains = new Map<string, ChainRecord>();
   const backups = new Map<string, BackupRecord>();
   const runs = new Map<RunId, RunRecord>();
   const commands = new Map<string, CommandRecord>();
+
+  const applied = () => [...configs.values()].sort((a, b) => byText(a.config.cluster, b.config.cluster));
 
   const take = (request: LeaseRequest, may: (lease: Lease) => boolean): Acquisition => {
     const current = leases.get(request.cluster);
@@ -73,11 +76,13 @@ export const inMemoryCatalog = (): Catalog => {
 
   return {
     clusters: {
-      get: async (cluster) => configs.get(cluster),
+      get: async (cluster) => configs.get(cluster)?.config,
       put: async (config) => {
-        configs.set(config.cluster, config);
+        const { firstAppliedAt = clock.now() } = configs.get(config.cluster) ?? {};
+        configs.set(config.cluster, { config, firstAppliedAt });
       },
-      list: async () => [...configs.values()].sort((a, b) => byText(a.cluster, b.cluster)),
+      list: async () => applied().map(({ config }) => config),
+      applied: async () => applied(),
     },
     leases: {
       acquire: async (request) =>

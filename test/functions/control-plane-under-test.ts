@@ -62,7 +62,8 @@ export interface ControlPlaneOptions {
 
 /** The functions over fakes, with one cluster applied, and an agent that does as it is told. */
 export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) => {
-  const catalog = options.catalog ?? inMemoryCatalog();
+  const clock = options.clock ?? fakeClock();
+  const catalog = options.catalog ?? inMemoryCatalog(clock);
   const hosts = fakeHosts();
   const bucket = inMemoryBucket({ versioned: options.versioned ?? true });
   const through = options.through ?? (<Ports extends object>(ports: Ports) => ports);
@@ -77,7 +78,7 @@ export const controlPlaneUnderTest = async (options: ControlPlaneOptions = {}) =
     keys: through(fakeKeys()),
     executions: through(fakeExecutions()),
     schedules: fakeSchedules(),
-    clock: options.clock ?? fakeClock(),
+    clock,
     random: countingRandom(),
     log: recordedLog(),
     heartbeatSeconds: 60,

@@ -13,6 +13,7 @@ const names = [
   'query-catalog',
   'record-backup',
   'report-command-end',
+  'report-stale-clusters',
   'rewrap-keys',
   'settle-run',
   'shred-keys',

@@ -16,10 +16,11 @@ beforeAll(async () => {
 const alarm = (name: string) => alarms.find(({ AlarmName }) => AlarmName === `redoubt-${name}`);
 
 describe('the alarms', () => {
-  it('go off where a backup failed, a restore failed, a schedule did nothing, or a follow-up was lost', () => {
+  it('go off where a backup failed, a restore failed, there was no backup for too long, a schedule did nothing, or a follow-up was lost', () => {
     expect(alarms.map(({ AlarmName }) => AlarmName)).toEqual([
       'redoubt-BackupFailed',
       'redoubt-RestoreFailed',
+      'redoubt-NoRecentBackup',
       'redoubt-ScheduleMissed',
       'redoubt-FollowUpFailed',
       'redoubt-FunctionsThrottled',
@@ -58,6 +59,19 @@ describe('the alarms', () => {
       Dimensions: [{ Name: 'service', Value: 'settle-run' }],
       Statistic: 'Sum',
       Threshold: 1,
+    });
+  });
+
+  it('go off too where nobody looks any more whether a cluster has a recent backup', () => {
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      AlarmName: 'redoubt-NoRecentBackup',
+      Namespace: METRIC_NAMESPACE,
+      MetricName: 'StaleClusters',
+      Dimensions: [{ Name: 'service', Value: 'report-stale-clusters' }],
+      Statistic: 'Maximum',
+      Period: 2700,
+      Threshold: 1,
+      TreatMissingData: 'breaching',
     });
   });
 

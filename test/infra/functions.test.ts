@@ -9,6 +9,7 @@ import { loadConfig as loadPlanRestore } from '#functions/plan-restore/config.ts
 import { loadConfig as loadQueryCatalog } from '#functions/query-catalog/config.ts';
 import { loadConfig as loadRecordBackup } from '#functions/record-backup/config.ts';
 import { loadConfig as loadReportCommandEnd } from '#functions/report-command-end/config.ts';
+import { loadConfig as loadReportStaleClusters } from '#functions/report-stale-clusters/config.ts';
 import { loadConfig as loadRewrapKeys } from '#functions/rewrap-keys/config.ts';
 import { loadConfig as loadSettleRun } from '#functions/settle-run/config.ts';
 import { loadConfig as loadShredKeys } from '#functions/shred-keys/config.ts';
@@ -23,6 +24,7 @@ const loaders = {
   'report-command-end': loadReportCommandEnd,
   'apply-cluster': loadApplyCluster,
   'query-catalog': loadQueryCatalog,
+  'report-stale-clusters': loadReportStaleClusters,
   'rewrap-keys': loadRewrapKeys,
   'shred-keys': loadShredKeys,
 } as const;

@@ -1,6 +1,7 @@
 import type { Template } from 'aws-cdk-lib/assertions';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { keyPurposeSchema } from '#core/wrapped-key.ts';
+import { flatten } from './flat-text.ts';
 import { allowing, type FlatStatement, listOf, statementsOf } from './statements-of.ts';
 import { SYNTH_MILLISECONDS, synthesize } from './synthesize.ts';
 
@@ -13,6 +14,7 @@ const folders = [
   'report-command-end',
   'apply-cluster',
   'query-catalog',
+  'report-stale-clusters',
   'rewrap-keys',
   'shred-keys',
 ] as const;
@@ -254,10 +256,40 @@ describe('schedules', () => {
   });
 });
 
+describe('the check for stale clusters', () => {
+  it('reads the catalog and does nothing else', () => {
+    const actions = permissions['report-stale-clusters'].flatMap(({ Action }) => listOf(Action));
+    expect(actions.filter((action) => !/^(logs|xray):/.test(action)).sort()).toEqual([
+      'dynamodb:BatchGetItem',
+      'dynamodb:GetItem',
+      'dynamodb:Query',
+      'dynamodb:Query',
+    ]);
+  });
+
+  it('is started every quarter of an hour, by a role that can start it and nothing else', () => {
+    const policy = Object.values(template.findResources('AWS::IAM::Policy')).find(({ Properties }) =>
+      Properties.Roles[0].Ref.startsWith('StalenessCheckRole'),
+    );
+    expect(flatten(policy?.Properties.PolicyDocument.Statement)).toEqual([
+      {
+        Action: 'lambda:InvokeFunction',
+        Effect: 'Allow',
+        Resource: expect.stringMatching(/^<ReportStaleClusters\w+\.Arn>$/),
+      },
+    ]);
+    template.hasResourceProperties('AWS::Scheduler::Schedule', {
+      GroupName: 'redoubt',
+      ScheduleExpression: 'rate(15 minutes)',
+      Target: { Input: '{}' },
+    });
+  });
+});
+
 describe('the catalog', () => {
   it('is changed by none of those that only answer or report', () => {
     expect(mayDo('dynamodb:PutItem')).toEqual(
-      folders.filter((folder) => folder !== 'query-catalog' && folder !== 'report-command-end'),
+      folders.filter((folder) => !['query-catalog', 'report-command-end', 'report-stale-clusters'].includes(folder)),
     );
   });
 

@@ -89,6 +89,7 @@ interface ClusterFile {
   engineDirectory?: string;
   readonly server: { socket: string; dataDirectory: string; optionFile: string };
   readonly hosts: { instance: string; agentDirectory: string }[];
+  readonly policy: { maxIncrements: number; maxIncrementsRatio: number; alertAfterHours?: number };
 }
 
 /** A control plane and a database host with one cluster, to do bad things to. */

@@ -1,5 +1,7 @@
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { InvokeCommand, LambdaClient } from '@aws-sdk/client-lambda';
+import { GetScheduleCommand, SchedulerClient } from '@aws-sdk/client-scheduler';
 import { SFNClient, StopExecutionCommand } from '@aws-sdk/client-sfn';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { BackupRecord } from '#core/catalog-records.ts';
@@ -137,4 +139,23 @@ it('a server whose data is older than the chain is ChainBroken: the same executi
   const next = await lab.backUp();
   expect(next).toMatchObject({ kind: 'incremental', chain: instead.chain, seq: 1 });
   await expectRecovered(lab);
+});
+
+it('backups that no longer come are found by the look that is scheduled beside them', async () => {
+  const { Target: target } = await new SchedulerClient({}).send(
+    new GetScheduleCommand({ GroupName: lab.controlPlane.name, Name: 'report-stale-clusters' }),
+  );
+  const look = async () => {
+    const { Payload } = await new LambdaClient({}).send(
+      new InvokeCommand({ FunctionName: target?.Arn, Payload: target?.Input ?? '' }),
+    );
+    return JSON.parse(Payload?.transformToString() ?? '');
+  };
+  expect(await look()).toEqual([{ cluster, seconds: expect.any(Number), isStale: false }]);
+  const aSecond = 1 / 3600;
+  await lab.apply((file) => {
+    file.policy.alertAfterHours = aSecond;
+  });
+  await until('the last backup is too old', async () => (await look())[0].isStale);
+  await lab.apply();
 });
