@@ -21,6 +21,7 @@ export interface AlarmsProps {
   readonly controlPlane: string;
   readonly notices: Notices;
   readonly schedules: BackupSchedules;
+  /** Ten at most; not the check for stale clusters, whose absence has an alarm. */
   readonly functions: readonly ControlFunction[];
   /** Those that events start: nobody waits for them, so nobody else would see them fail. */
   readonly startedByEvents: readonly ControlFunction[];

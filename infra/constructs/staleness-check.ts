@@ -26,8 +26,8 @@ export class StalenessCheck extends Construct {
       new PolicyStatement({ actions: ['lambda:InvokeFunction'], resources: [reportStaleClusters.fn.functionArn] }),
     );
     const schedule = new CfnSchedule(this, 'Schedule', {
-      // No cluster's schedule has such a name, and ScheduleMissed watches the group.
-      name: 'report-stale-clusters',
+      // No cluster's schedule has a dot in its name; and ScheduleMissed watches the group.
+      name: `${schedules.group}.report-stale-clusters`,
       groupName: schedules.group,
       description: 'Looks for clusters that have gone without a backup for too long',
       scheduleExpression: `rate(${STALENESS_CHECK_MINUTES} minutes)`,

@@ -181,7 +181,6 @@ export class ControlPlaneStack extends Stack {
         reportCommandEnd,
         applyCluster,
         queryCatalog,
-        reportStaleClusters,
         rewrapKeys,
         shredKeys,
       ],
