@@ -27,8 +27,9 @@ export interface AdoptDeps {
 
 /**
  * Brings the catalog up to the repository, which is the truth: records every committed backup at the next place of the open
- * chain, then those of newer chains, and removes what dead runs left at these places without a manifest. Only for who holds
- * the lease. So are uploads that nobody completes: they may be all that is left of a run, and no folder shows them. A catalog that was lost is recreated by the same walk, chain by chain. Returns the head after it.
+ * chain, then those of newer chains, and removes what dead runs left at these places without a manifest. So it does with uploads that
+ * nobody completes: they may be all that is left of a run, and no folder shows them. Only for who holds the lease. A catalog that was
+ * lost is recreated by the same walk, chain by chain. Returns the head after it.
  *
  * A run that lost its lease may still be writing at such a place. Nothing bad comes of it: its task has ended, so its next
  * heartbeat is refused and it stops; and it can no longer commit, because a tombstone lies in the place of its manifest.

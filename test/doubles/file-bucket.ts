@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { backupPrefix, manifestKey } from '#core/object-keys.ts';
 import type { Repository } from '#core/ports/repository.ts';
 import type { FileRepository } from './file-repository.ts';
 
@@ -8,17 +7,17 @@ const sha256 = (body: Buffer): string => createHash('sha256').update(body).diges
 /** The control plane's view of the bucket that agents write to; it keeps no versions. */
 export const fileBucket = (files: FileRepository): Repository => {
   const keysUnder = (prefix: string) => files.keys().filter((key) => key.startsWith(prefix));
-  const abortUploads = async (prefix: string): Promise<number> => {
-    const found = files.uploads().filter((key) => key.startsWith(prefix));
-    for (const key of found) files.removeUpload(key);
-    return found.length;
-  };
   return {
     read: async (key) => {
       const body = files.body(key);
       return body && { text: body.toString('utf8'), etag: sha256(body) };
     },
     write: async (key, text) => files.put(key, text),
+    create: async (key, text) => {
+      if (files.body(key) !== undefined) return 'exists';
+      files.put(key, text);
+      return 'created';
+    },
     replace: async (key, text, etag) => {
       const now = files.body(key);
       if (now === undefined || sha256(now) !== etag) return 'changed';
@@ -36,13 +35,13 @@ export const fileBucket = (files: FileRepository): Repository => {
       const folders = keysUnder(prefix).flatMap((key) => /^[^/]*\//.exec(key.slice(prefix.length)) ?? []);
       return [...new Set(folders)].filter((folder) => folder > after);
     },
-    abortUploads,
-    removeUncommitted: async (at) => {
-      if (files.body(manifestKey(at)) !== undefined) return 'committed';
-      await abortUploads(backupPrefix(at));
-      const keys = keysUnder(backupPrefix(at));
+    abortUploads: async (prefix) => {
+      const found = files.uploads().filter((key) => key.startsWith(prefix));
+      for (const key of found) files.removeUpload(key);
+      return found.length;
+    },
+    remove: async (keys) => {
       for (const key of keys) files.remove(key);
-      return keys.length;
     },
   };
 };

@@ -11,6 +11,7 @@ import { asRedoubtError, type ErrorCode, errorKind, type RedoubtError } from '#c
 import { type BackupId, type RunId, runIdSchema } from '#core/ids.ts';
 import { type Manifest, manifestSchema } from '#core/manifest.ts';
 import { type BackupAddress, chainsPrefix, isManifestKey, manifestKey } from '#core/object-keys.ts';
+import { tombstoneTime } from '#core/tombstone.ts';
 import { planBackup } from '#functions/plan-backup/plan-backup.ts';
 import { planRestore } from '#functions/plan-restore/plan-restore.ts';
 import { recordBackup } from '#functions/record-backup/record-backup.ts';
@@ -157,12 +158,16 @@ export class RedoubtUnderTest {
   }
 
   isCommitted(at: BackupAddress): boolean {
-    return this.repository.body(manifestKey(at)) !== undefined;
+    return this.manifestKeys().includes(manifestKey(at));
   }
 
-  /** Everything in the repository that belongs to a backup or to half of one. */
+  /** Everything in the repository that belongs to a backup or to half of one: a tombstone says that there is none. */
   objectKeys(): readonly string[] {
-    return this.repository.keys().filter((key) => key.startsWith(chainsPrefix(SHOP)));
+    return this.repository.keys().filter((key) => key.startsWith(chainsPrefix(SHOP)) && !this.#isTombstone(key));
+  }
+
+  #isTombstone(key: string): boolean {
+    return isManifestKey(key) && tombstoneTime(this.repository.body(key)?.toString('utf8') ?? '') !== undefined;
   }
 
   manifestKeys(): readonly string[] {
@@ -189,6 +194,7 @@ export class RedoubtUnderTest {
       random: { hex: (bytes: number) => this.#count.toString(16).padStart(bytes * 2, '0') },
       log: this.#log,
       heartbeatSeconds: 60,
+      backupStateMachine: 'arn:aws:states:us-east-1:111122223333:stateMachine:redoubt',
     };
   }
 
@@ -200,7 +206,8 @@ export class RedoubtUnderTest {
   }
 
   async #lent(run: RunId): Promise<object> {
-    const lent = (await this.#catalog.runs.get(run))?.lent;
+    const asked = await this.#catalog.runs.transition(run, 'ask');
+    const lent = asked.kind === 'done' ? asked.run.lent : undefined;
     if (!lent) throw new Error(`${run} was lent no keys`);
     return { taskToken: 'token', keys: { ...lent.keys, grantToken: lent.grantToken } };
   }
