@@ -143,7 +143,10 @@ it('a server whose data is older than the chain is ChainBroken: the same executi
 
 it('backups that no longer come are found by the look that is scheduled beside them', async () => {
   const { Target: target } = await new SchedulerClient({}).send(
-    new GetScheduleCommand({ GroupName: lab.controlPlane.name, Name: `${lab.controlPlane.name}.report-stale-clusters` }),
+    new GetScheduleCommand({
+      GroupName: lab.controlPlane.name,
+      Name: `${lab.controlPlane.name}.report-stale-clusters`,
+    }),
   );
   const look = async () => {
     const { Payload } = await new LambdaClient({}).send(
