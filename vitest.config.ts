@@ -1,14 +1,19 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
+    // Most of what is end to end waits, for a server, an engine or a heartbeat: more than a core can have its turn meanwhile.
+    maxWorkers: availableParallelism() + 1,
     projects: [
       {
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/local/**', 'test/contract/**'],
-          testTimeout: 20_000,
+          // Far beyond what any test takes: a busy machine must not fail one.
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
         },
       },
       {
@@ -26,7 +31,6 @@ export default defineConfig({
           include: ['test/e2e/**/*.test.ts'],
           testTimeout: 600_000,
           hookTimeout: 600_000,
-          fileParallelism: false,
         },
       },
     ],

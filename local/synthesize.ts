@@ -1,6 +1,17 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { globSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -30,26 +41,33 @@ export interface SynthesizeOptions {
   readonly agentFile?: string | undefined;
 }
 
+/** An assembly that nobody asked for in this time goes. */
+const KEPT_MS = 12 * 60 * 60 * 1000;
+
 /**
- * Runs `cdk synth` into `directory`, unless what lies there was made from the same sources. Answers the folder of the
- * cloud assembly. Throws with what cdk said.
+ * The folder of the cloud assembly of these sources below `directory`; runs `cdk synth` unless it is there. Several processes may ask at the same
+ * time, for the same or for others: each assembly appears whole, by one rename, and who comes second takes the one that is there. Throws with what
+ * cdk said.
  */
 export const synthesize = async (
   directory: string,
   { deployment, agentFile = join(root, 'dist', 'redoubt-agent') }: SynthesizeOptions,
 ): Promise<string> => {
-  const output = join(directory, 'cdk.out');
-  const made = join(directory, 'made-from');
-  const configFile = join(directory, 'redoubt.config.json');
   const config = JSON.stringify(deployment);
-  const now = fingerprint(config, agentFile);
-  try {
-    if (readFileSync(made, 'utf8') === now) return output;
-  } catch {
-    // Nothing lies there yet.
+  const made = join(directory, fingerprint(config, agentFile).slice(0, 16));
+  const output = join(made, 'cdk.out');
+  if (existsSync(output)) {
+    utimesSync(made, new Date(), new Date());
+    return output;
   }
-  rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });
+  for (const name of readdirSync(directory)) {
+    const old = join(directory, name);
+    if (Date.now() - (statSync(old, { throwIfNoEntry: false })?.mtimeMs ?? 0) > KEPT_MS)
+      rmSync(old, { recursive: true, force: true });
+  }
+  const making = mkdtempSync(join(directory, 'making-'));
+  const configFile = join(making, 'redoubt.config.json');
   writeFileSync(configFile, config);
   await promisify(execFile)(
     join(root, 'node_modules', '.bin', 'cdk'),
@@ -60,7 +78,7 @@ export const synthesize = async (
       '--build',
       'true',
       '--output',
-      output,
+      join(making, 'cdk.out'),
       '-c',
       `config=${configFile}`,
       '-c',
@@ -68,7 +86,12 @@ export const synthesize = async (
     ],
     { cwd: root, maxBuffer: 64 * 1024 * 1024, env: withPinnedNode() },
   );
-  writeFileSync(made, now);
+  try {
+    renameSync(making, made);
+  } catch (error) {
+    rmSync(making, { recursive: true });
+    if (!existsSync(output)) throw error;
+  }
   return output;
 };
 

@@ -62,4 +62,4 @@ export const synthesize = (config: Record<string, unknown> = {}): Promise<Templa
 };
 
 /** For hooks and tests that synthesize: loading CDK takes seconds on a busy machine. */
-export const SYNTH_MILLISECONDS = 60_000;
+export const SYNTH_MILLISECONDS = 180_000;

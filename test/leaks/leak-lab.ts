@@ -18,6 +18,7 @@ import {
 import { stringify } from 'yaml';
 import { processContext, runCli } from '#cli/run-cli.ts';
 import { type Manifest, manifestSchema } from '#core/manifest.ts';
+import { tombstoneTime } from '#core/tombstone.ts';
 import { type KeyPurpose, wrappedKeysOf } from '#core/wrapped-key.ts';
 import { accountId, region } from '#local/cloud/principals.ts';
 import { agentDirectoryOf, type LocalControlPlane, type LocalHost, startControlPlane } from '#local/control-plane.ts';
@@ -139,9 +140,10 @@ export class LeakLab {
 
   async manifests(): Promise<readonly Manifest[]> {
     const keys = (await this.#keys('clusters/')).filter((key) => key.endsWith('/manifest.json')).sort();
-    return Promise.all(
-      keys.map(async (key) => manifestSchema.parse(JSON.parse((await this.#read(key)).toString('utf8')))),
-    );
+    const texts = await Promise.all(keys.map(async (key) => (await this.#read(key)).toString('utf8')));
+    return texts
+      .filter((text) => tombstoneTime(text) === undefined)
+      .map((text) => manifestSchema.parse(JSON.parse(text)));
   }
 
   /** The keys of a backup's chain, as only the agent ever sees them. */
@@ -251,7 +253,7 @@ export class LeakLab {
 /** Where a run's tokens have to be. A grant token is of use to the host's role alone, a task token until its task has ended. */
 const TOKENS_BELONG: readonly RegExp[] = [
   // What the host reads.
-  /\/s3\/[^/]+\/runs\/[^/]+\/instruction-\d+\.json[^/]*: a (task|grant) token,/,
+  /\/s3\/[^/]+\/runs\/[^/]+\/[^/]+\/instruction-\d+\.json[^/]*: a (task|grant) token,/,
   // Step Functions keeps the input of every task, its token included.
   /^history of .*: a task token,/,
   /\/logs\/step-functions\/[^/]+: a task token,/,
