@@ -160,6 +160,11 @@ const KINDS = {
     retryable: false,
     hint: 'This engine has no such option; the detail says from which version on, or to leave it out of the cluster file.',
   },
+  TablespaceUnwritten: {
+    exit: 64,
+    retryable: true,
+    hint: 'An encrypted table is so new that the server keeps its first page in memory only: take the backup again; the runbook says how to hurry the server.',
+  },
 
   // Taking a backup
   EngineFailed: {
@@ -185,7 +190,7 @@ const KINDS = {
   TablespaceMissing: {
     exit: 74,
     retryable: false,
-    hint: 'The server knows tablespaces that are not in the backup; the detail names them. Check the keyring and the permissions.',
+    hint: 'The server knows tablespaces that are not in the backup; the detail names them. Take it again if they were rebuilt just then; else check keyring and permissions.',
   },
   CheckpointsInvalid: {
     exit: 75,

@@ -15,6 +15,7 @@ import type { Engine, EngineVersion } from '../engines/engine.ts';
 import { EngineLog } from '../engines/engine-log.ts';
 import { runProcess } from '../io/run-process.ts';
 import { SecretDirectory } from '../io/secret-directory.ts';
+import { awaitFirstPages } from '../keyring/await-first-pages.ts';
 import {
   checkSameKeys,
   escrowOf,
@@ -62,6 +63,8 @@ export interface BackupHost {
   readonly confirm: () => Promise<void>;
   /** Where the engine may write; the default is a place with room. */
   readonly scratchParent?: string;
+  /** How long a server may take to write what it created just before. */
+  readonly firstPagesMs?: number;
 }
 
 /** What the engine left behind, none of it believed yet. */
@@ -81,6 +84,8 @@ interface Copy {
 }
 
 const RELEASE = /Executing (BACKUP STAGE END|UNLOCK (INSTANCE|TABLES))/;
+
+const FIRST_PAGES_MS = 60_000;
 
 const HEADS_AT_A_TIME = 8;
 
@@ -142,6 +147,7 @@ const takeBackup = async (
   context.log(
     `${host.engine.name} ${version.version}, server ${before.version} at LSN ${before.lsn}, ${before.tablespaces.length} tablespaces`,
   );
+  if (host.engine.missesUnwritten(version)) await awaitFirstPages(before, context, host.firstPagesMs ?? FIRST_PAGES_MS);
   const { encryption, tablespaceEncryption } = instruction;
   const transition = transitionOf(tablespaceEncryption);
   const dataKey = await context.openKey(instruction.keys.data);

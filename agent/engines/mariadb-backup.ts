@@ -75,6 +75,7 @@ export const mariadbBackup: Engine = {
       ],
     },
   ],
+  missesUnwritten: () => false,
   decryptCommand: () => {
     throw new RedoubtError(
       'EncryptionUnsupported',

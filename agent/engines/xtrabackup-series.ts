@@ -39,6 +39,8 @@ export interface XtrabackupSeries {
   readonly keyrings: Readonly<Partial<Record<KeyringKind, KeyringOptions>>>;
   /** `--transition-key`, `--generate-transition-key`, `--generate-new-master-key` and `--xtrabackup-plugin-dir` came with this version. */
   readonly transitionSince: string;
+  /** Before this version the tool leaves out an encrypted table whose first page is not written yet, and says OK; absent: never. */
+  readonly missesUnwrittenUntil?: string;
   /** From this version of the server on the names of master keys hold its uuid; before, they hold the id `--server-id` gives. */
   readonly uuidInKeyNamesSince?: string;
 }
@@ -143,6 +145,7 @@ const SERIES: Readonly<Record<string, XtrabackupSeries>> = {
       },
     },
     transitionSince: '2.4.11',
+    missesUnwrittenUntil: '2.4.21',
     uuidInKeyNamesSince: '5.7.13',
   },
   '8.0': {
@@ -160,6 +163,7 @@ const SERIES: Readonly<Record<string, XtrabackupSeries>> = {
     },
     servers: ['8.0'],
     followsServerUntil: '8.0.34',
+    missesUnwrittenUntil: '8.0.22',
     keyrings: {
       // It asks the server as well, but takes the option, as Percona's manual gives it.
       'keyring-file': {

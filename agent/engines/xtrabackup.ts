@@ -51,6 +51,10 @@ export const xtrabackup: Engine = {
   },
   checkEncryption: checkXtrabackupEncryption,
   checkOptions: (version, options) => void xtrabackupOptions(version, options),
+  missesUnwritten: ({ version, series }) => {
+    const { missesUnwrittenUntil } = seriesOf(series);
+    return missesUnwrittenUntil !== undefined && compareVersions(version, missesUnwrittenUntil) < 0;
+  },
   backupCommand: (version, request) => {
     const { keyring, native } = request;
     const known = seriesOf(version.series);

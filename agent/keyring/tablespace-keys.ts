@@ -47,6 +47,22 @@ const MYSQL_LAYOUTS: Readonly<Record<string, { readonly uuidAt: number }>> = {
   lCC: { uuidAt: 7 },
 };
 
+const FLAGS_AT = 54;
+/** Bits 1 to 4 of MySQL's flags: the size of its pages on the disk, where they are compressed. */
+const COMPRESSED = 0b11110;
+
+/**
+ * Whether the first page of MySQL's encrypted tablespace in the file `path` does not say yet how it is encrypted: `CREATE TABLE` leaves a bare
+ * one, the rest comes with a flush. `false` where it cannot be judged (gone, compressed pages).
+ */
+export const isFirstPageUnwritten = async (path: string, pageSize: number): Promise<boolean> => {
+  const page = await readStart(path, pageSize);
+  if (page === undefined) return false;
+  const at = infoOffset(pageSize, pageSize);
+  if (page.length < at + 3) return true;
+  return (page.readUInt32BE(FLAGS_AT) & COMPRESSED) === 0 && page.readUIntBE(at, 3) === 0;
+};
+
 interface WrappedKey {
   /** Of the master key it is wrapped by. */
   readonly name: string;
@@ -99,7 +115,6 @@ export const masterKeyNames = async (paths: readonly string[], pageSize: number)
 
 const MARIADB_MAGIC = Buffer.from([0x73, 0x0e, 0x0c, 0x52, 0x45, 0x74]);
 const FULL_CRC32 = 1 << 4;
-const FLAGS_AT = 54;
 /** MariaDB counts from the file space header, MySQL from the start of the page. */
 const FILE_SPACE_HEADER = 38;
 /** Everything from here on is encrypted, but for the checksum at the end (full_crc32). */

@@ -308,6 +308,18 @@ describe('an engine and a server', () => {
   });
 });
 
+it.each([
+  ['mariadb-backup', '10.11.19', false],
+  ['xtrabackup', '2.4.7', true],
+  ['xtrabackup', '2.4.20', true],
+  ['xtrabackup', '2.4.21', false],
+  ['xtrabackup', '8.0.14', true],
+  ['xtrabackup', '8.0.22-15', false],
+  ['xtrabackup', '8.4.0-6', false],
+] as const)('%s %s leaves out what is not written yet: %s', (name, tool, misses) => {
+  expect(engineOf(name).missesUnwritten(version(tool))).toBe(misses);
+});
+
 describe('the version of an engine', () => {
   let directory: string;
   beforeEach(() => {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runBackup } from '#agent/commands/backup.ts';
+import { type BackupHost, runBackup } from '#agent/commands/backup.ts';
 import { openBackupServer } from '#agent/commands/open-backup-server.ts';
 import { runRestore } from '#agent/commands/restore.ts';
 import type { RunContext } from '#agent/commands/run-context.ts';
@@ -94,7 +94,7 @@ export class ChainLab {
   }
 
   /** A full if it is the first of its chain, else an increment on the one before. */
-  async backup(changes: BackupChanges = {}): Promise<TakenBackup> {
+  async backup(changes: BackupChanges = {}, host: Pick<BackupHost, 'firstPagesMs'> = {}): Promise<TakenBackup> {
     const seq = this.taken.length;
     const before = this.taken.at(-1);
     const backup = newBackupId(new Date(Date.UTC(2026, 10, 22, 6, seq)), this.chain, seq);
@@ -117,6 +117,7 @@ export class ChainLab {
       openServer: openBackupServer,
       confirm: async () => undefined,
       scratchParent: join(this.directory, 'scratch'),
+      ...host,
     });
     if (answer.kind !== 'backup') throw new Error('no backup');
     const text = this.repository.objects.get(answer.manifestKey)?.toString('utf8') ?? '';

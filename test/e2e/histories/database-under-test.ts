@@ -22,8 +22,6 @@ export interface DatabaseUnderTest extends Answering {
   keys(): readonly string[];
   /** Whether a server with a new data directory can be told from the old one by more than the canary. */
   readonly hasOwnIdentity: boolean;
-  /** Whether the engine leaves out an encrypted table that is not flushed. */
-  readonly losesUnflushed: boolean;
   /** Of the server's process. */
   readonly pid: number;
   start(): Promise<void>;

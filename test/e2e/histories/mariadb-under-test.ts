@@ -54,7 +54,6 @@ export class MariadbUnderTest implements DatabaseUnderTest {
   readonly modes = ['sealed'] as const;
   readonly transitions: readonly Transition[] = ['none'];
   readonly hasOwnIdentity = false;
-  readonly losesUnflushed = false;
   readonly keyringFile: string;
   readonly config: DatabaseUnderTest['config'];
   readonly #template: string;

@@ -13,7 +13,6 @@ export class MysqlUnderTest implements DatabaseUnderTest {
   readonly modes: readonly Encryption['mode'][] = ['sealed', 'native', 'native-and-sealed'];
   readonly transitions: readonly Transition[];
   readonly hasOwnIdentity = true;
-  readonly losesUnflushed = true;
   readonly #lab: XtrabackupLab;
   readonly #options: XtrabackupLabOptions;
 

@@ -49,6 +49,7 @@ export const runAgent = (
         openServer: openBackupServer,
         confirm: async () => undefined,
         scratchParent: scratch,
+        firstPagesMs: 0,
       });
 };
 
