@@ -48,11 +48,9 @@ export const runCli = async (argv: readonly string[], context: CliContext): Prom
   } catch (thrown) {
     // Help and version were asked for and given.
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
-    // A command group without a command: its help has been shown on stderr.
-    if (thrown instanceof CommanderError && thrown.code === 'commander.help') return errorKind('InvalidInput').exit;
     const error =
       thrown instanceof CommanderError
-        ? new RedoubtError('InvalidInput', withAnswer(thrown.message.replace(/^error: /, '')), { cause: thrown })
+        ? new RedoubtError('InvalidInput', complaint(thrown), { cause: thrown })
         : asRedoubtError(thrown);
     const { code, detail } = error;
     const hint = thrown instanceof CommanderError ? 'See `redoubt --help`.' : error.hint;
@@ -61,6 +59,10 @@ export const runCli = async (argv: readonly string[], context: CliContext): Prom
     return errorKind(code).exit;
   }
 };
+
+const complaint = ({ code, message }: CommanderError): string =>
+  // Its help has been shown on stderr.
+  code === 'commander.help' ? 'a command is missing' : withAnswer(message.replace(/^error: /, ''));
 
 /** With what does in Redoubt what an option of the engine does there. */
 const withAnswer = (message: string): string => {

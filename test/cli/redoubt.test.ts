@@ -69,6 +69,16 @@ describe('errors', () => {
     });
   });
 
+  it.each(['--json', 'keys --json'])(
+    '“redoubt %s”, which names no command, is InvalidInput with a document',
+    async (line) => {
+      const { exit, out, err } = await redoubt(line);
+      expect(exit).toBe(10);
+      expect(JSON.parse(out)).toMatchObject({ error: { code: 'InvalidInput', detail: 'a command is missing' } });
+      expect(err).toMatch(/^Usage: redoubt/);
+    },
+  );
+
   it('a function that died without a name of ours is Unexpected, with what it said', async () => {
     givenAnswers({ throws: 'TypeError', message: 'x is undefined' });
     expect(await redoubt('backups shop')).toMatchObject({
