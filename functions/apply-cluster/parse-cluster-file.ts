@@ -61,6 +61,9 @@ const keysAt = (path: Path): readonly string[] => {
   return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
 };
 
+/** Which names there are, core/ cannot know. */
+const TIMEZONE = ['policy', 'timezone'] as const;
+
 const isTimezone = (name: string): boolean => {
   try {
     new Intl.DateTimeFormat('en-US', { timeZone: name });
@@ -105,10 +108,10 @@ export const parseClusterFile = (text: string): ParsedClusterFile => {
       add(offsetOf(document, issue.path), `${where}${issue.message}`);
     }
   }
-  if (parsed?.success && !isTimezone(parsed.data.policy.timezone)) {
-    const path = ['policy', 'timezone'];
-    add(offsetOf(document, path), `${dotted(path)}: ${parsed.data.policy.timezone} is not a time zone`);
-  }
+  // Asked of the document: whatever else is wrong, this is said too.
+  const timezone = parsed && document.getIn(TIMEZONE);
+  if (typeof timezone === 'string' && !isTimezone(timezone))
+    add(offsetOf(document, TIMEZONE), `${dotted(TIMEZONE)}: ${timezone} is not a time zone`);
   if (problems.length === 0 && parsed?.success) return { kind: 'valid', config: parsed.data };
   const sorted = problems.toSorted((a, b) => a.line - b.line || a.column - b.column);
   return { kind: 'invalid', problems: sorted.map(({ line, column, text: words }) => `${line}:${column} ${words}`) };

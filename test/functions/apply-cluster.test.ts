@@ -37,11 +37,12 @@ describe('reading a cluster file', () => {
 
   it('names every problem at once, each where it stands', () => {
     const problems = problemsOf(
-      file('  schedule: every day\n  maxIncrements: -1\n  timezone: UTC', 'limits:\n  parallel: many\n'),
+      file('  schedule: every day\n  maxIncrements: -1\n  timezone: Mars', 'limits:\n  parallel: many\n'),
     );
     expect(problems.map((problem) => problem.split(' ').slice(0, 2).join(' '))).toEqual([
       '12:3 policy.schedule:',
       '13:3 policy.maxIncrements:',
+      '14:3 policy.timezone:',
       '16:3 limits.parallel:',
     ]);
   });
