@@ -77,6 +77,15 @@ describe('the document that installs the agent', () => {
     expect(readdirSync(downloads)).toEqual([]);
   });
 
+  it('names the host policy where nothing was downloaded, and changes nothing', () => {
+    install('1.0');
+    const document = installAgentDocument({ url: 'https://s3.example/agent', sha256: '0', version: '1.1' });
+    const { exit, stderr } = runScript(document, { AgentDirectory: directory }, mkdtempSync(join(root, 'empty-')));
+    expect(errorCodeOfExit(exit ?? 0)).toBe('RepositoryRefused');
+    expect(stderr).toContain('host policy');
+    expect(readdirSync(join(directory, 'releases'))).toEqual(['1.0']);
+  });
+
   it('changes nothing where the new agent does not run on this host', () => {
     install('1.0');
     expect(install('1.1', agentOf('1.1', 126)).exit).not.toBe(0);
