@@ -22,6 +22,14 @@ const unreachable = new Set([
   'TimeoutError',
 ]);
 
+const throttled = new Set(['ThrottlingException', 'Throttling', 'TooManyRequestsException', 'RequestLimitExceeded']);
+
+const isBusy = (error: Error): boolean => {
+  const status =
+    (error as { readonly $metadata?: { readonly httpStatusCode?: number } }).$metadata?.httpStatusCode ?? 0;
+  return throttled.has(error.name) || status === 429 || status >= 500;
+};
+
 /** What AWS or the way to it refused while `doing`, by our names. */
 export const awsFailure = (error: unknown, doing: string): RedoubtError => {
   if (!(error instanceof Error)) return new RedoubtError('Unexpected', `${doing}: ${String(error)}`);
@@ -33,5 +41,6 @@ export const awsFailure = (error: unknown, doing: string): RedoubtError => {
     return new RedoubtError('ControlPlaneMissing', 'no region is set', options);
   if (unreachable.has(systemCode) || unreachable.has(error.name))
     return new RedoubtError('ControlPlaneUnreachable', detail, options);
+  if (isBusy(error)) return new RedoubtError('ServiceUnavailable', detail, options);
   return new RedoubtError('Unexpected', `${doing}: ${error.name}: ${error.message}`, options);
 };

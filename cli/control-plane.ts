@@ -50,7 +50,8 @@ export type Execution =
 
 /**
  * The control plane of one name, in AWS or on this machine: only the endpoint differs (AWS_ENDPOINT_URL). Every method
- * throws RedoubtError: what the control plane refused by its own name; else AccessDenied, ControlPlaneUnreachable, Unexpected.
+ * throws RedoubtError: what the control plane refused by its own name; else AccessDenied, ControlPlaneUnreachable,
+ * ServiceUnavailable, Unexpected.
  */
 export interface ControlPlane {
   readonly address: ControlPlaneAddress;

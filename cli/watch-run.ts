@@ -1,6 +1,6 @@
 import type { Progress } from '#core/agent-protocol.ts';
 import type { CatalogAnswer } from '#core/catalog-queries.ts';
-import { RedoubtError } from '#core/errors.ts';
+import { asRedoubtError, type ErrorCode, RedoubtError } from '#core/errors.ts';
 import type { RunId } from '#core/ids.ts';
 import type { CliContext } from './cli-context.ts';
 import type { ControlPlane } from './control-plane.ts';
@@ -18,12 +18,21 @@ export interface Watched {
 const lookEveryMs = 1000;
 /** Without a terminal a line is written when the phase changes, and this often. */
 const lineEveryMs = 15_000;
+/** Of the way to AWS, not of the run, which goes on without anybody watching. */
+const passing: ReadonlySet<ErrorCode> = new Set([
+  'ControlPlaneUnreachable',
+  'ServiceUnavailable',
+  'CatalogUnavailable',
+]);
+const patienceMs = 300_000;
+/** Step Functions may not know an execution yet that it has just started. */
+const unknownMs = 30_000;
 /** The speed shown is the mean of about this long. */
 const speedOverMs = 10_000;
 
 /**
  * Follows a run until its execution has ended and answers the run as the catalog keeps it. Throws the run's own error where
- * it failed, and RunCancelled where somebody ended it.
+ * it failed, and RunCancelled where somebody ended it. A network or a service that is away for less than five minutes ends nothing.
  */
 export const watchRun = async ({
   context,
@@ -35,8 +44,9 @@ export const watchRun = async ({
   const { terminal } = context;
   const looks: Progress[] = [];
   let lastLine = { phase: '', at: 0 };
-  try {
-    for (;;) {
+  let seenAt = context.now().getTime();
+  const look = async () => {
+    try {
       // First the execution: what the catalog says after it has ended is final.
       const state = await controlPlane.execution(execution);
       if (state === undefined) throw new RedoubtError('UnknownRun', `there is no execution ${execution}`);
@@ -45,6 +55,23 @@ export const watchRun = async ({
         if (error instanceof RedoubtError && error.code === 'UnknownRun') return undefined;
         throw error;
       });
+      seenAt = context.now().getTime();
+      return { state, shown };
+    } catch (error) {
+      const { code } = asRedoubtError(error);
+      const patience = code === 'UnknownRun' ? unknownMs : passing.has(code) ? patienceMs : 0;
+      if (context.now().getTime() - seenAt >= patience) throw error;
+      return undefined;
+    }
+  };
+  try {
+    for (;;) {
+      const seen = await look();
+      if (seen === undefined) {
+        await context.sleep(lookEveryMs);
+        continue;
+      }
+      const { state, shown } = seen;
       if (state.status === 'failed' || state.status === 'aborted') throw state.failure;
       if (state.status === 'succeeded') {
         if (shown === undefined) throw new RedoubtError('UnknownRun', `${run} ended without a record in the catalog`);

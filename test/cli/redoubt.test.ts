@@ -44,6 +44,8 @@ describe('finding the control plane', () => {
     ['AccessDeniedException', {}, 'AccessDenied', 119],
     ['CredentialsProviderError', {}, 'AccessDenied', 119],
     ['Error', { code: 'ECONNREFUSED' }, 'ControlPlaneUnreachable', 125],
+    ['ThrottlingException', {}, 'ServiceUnavailable', 124],
+    ['ServiceException', { $metadata: { httpStatusCode: 500 } }, 'ServiceUnavailable', 124],
     ['SomethingNew', {}, 'Unexpected', 199],
   ])('calls AWS’s %s %o by the name %s', async (name, facts, code, exit) => {
     aws.ssm.on(GetParameterCommand).rejects(Object.assign(new Error('so it is'), { name, ...facts }));
@@ -309,6 +311,32 @@ describe('a run that fails', () => {
     givenExecution(look);
     givenAnswers({ run: run() });
     expect(await redoubt(`watch ${runId}`)).toMatchObject({ exit, err: expect.stringContaining(`error: ${words}`) });
+  });
+});
+
+describe('what passes while a run is watched', () => {
+  const away = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
+
+  it.each([
+    ['a network that is down for a while', away],
+    ['a service that throttles', Object.assign(new Error('Rate exceeded'), { name: 'ThrottlingException' })],
+    [
+      'a service that fails',
+      Object.assign(new Error('oops'), { name: 'ServiceException', $metadata: { httpStatusCode: 500 } }),
+    ],
+    ['an execution that is too new to be known', noSuchExecution],
+  ])('%s is not how the run ended', async (_what, passing) => {
+    givenExecution(passing, passing, { status: 'SUCCEEDED' });
+    givenAnswers({ run: run({ state: 'succeeded' }) });
+    expect(await redoubt('backup shop --wait')).toMatchObject({ exit: 0 });
+  });
+
+  it.each([
+    ['a network that stays away', away, 125],
+    ['an execution that is never known', noSuchExecution, 14],
+  ])('%s ends the watching by its name', async (_what, passing, exit) => {
+    givenExecution(passing);
+    expect((await redoubt('backup shop --wait')).exit).toBe(exit);
   });
 });
 
