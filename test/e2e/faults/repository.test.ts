@@ -83,6 +83,7 @@ it('an S3 that is slow only makes a backup slow', async () => {
     { operations: ['UploadPart'], key, caller: lab.host.role, fault: { kind: 'throttle', bytesPerSecond } },
   ]);
   await lab.backUp();
+  expect(lab.controlPlane.s3.faults.rules[0]?.seen).toBeGreaterThan(0);
 });
 
 describe('a backup whose data is', () => {
