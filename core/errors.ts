@@ -46,7 +46,7 @@ const KINDS = {
   HostNotManaged: {
     exit: 30,
     retryable: false,
-    hint: 'Systems Manager does not know the instance: check its id, the SSM agent and the managed policy of its role.',
+    hint: 'Systems Manager does not know the instance, or may not ask it: check its id, its tag redoubt-cluster, the SSM agent and the managed policy of its role.',
   },
   HostUnreachable: {
     exit: 31,

@@ -14,7 +14,7 @@ export interface AgentCommand {
 export interface Hosts {
   /**
    * Starts the agent on a host; the id of the command. Throws `HostNotManaged` where Systems Manager does not know the
-   * instance and `ServiceUnavailable` where it does not answer.
+   * instance or may not ask it, and `ServiceUnavailable` where it does not answer.
    */
   ask(command: AgentCommand): Promise<string>;
 }

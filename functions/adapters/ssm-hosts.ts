@@ -39,6 +39,13 @@ export const ssmHosts = ({ document, bucket }: SsmHostsOptions, client = new SSM
         throw new RedoubtError('HostNotManaged', `Systems Manager does not know ${instance}, or it is not online`, {
           cause: error,
         });
+      // The function's own policy names the document; what it leaves to the host is the tag.
+      if (error instanceof Error && error.name === 'AccessDeniedException')
+        throw new RedoubtError(
+          'HostNotManaged',
+          `the control plane may not send a command to ${instance}: has it the tag redoubt-cluster?`,
+          { cause: error },
+        );
       throw serviceFailure('Systems Manager', error);
     }
   },

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { Cancellation } from '#agent/control/cancellation.ts';
@@ -6,8 +7,9 @@ describe('what ends a run from outside', () => {
   it.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)('%s', async (name) => {
     using cancellation = new Cancellation();
     expect(cancellation.signal.aborted).toBe(false);
+    const aborted = once(cancellation.signal, 'abort');
     process.kill(process.pid, name);
-    await sleep(20);
+    await aborted;
     expect(cancellation.signal.reason).toMatchObject({ code: 'RunCancelled', detail: `the agent got ${name}` });
   });
 

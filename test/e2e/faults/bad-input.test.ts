@@ -74,6 +74,14 @@ describe('a host that cannot be asked', () => {
     expect(failed).toMatchObject({ code: 'HostNotManaged', detail: expect.stringContaining('i-0123456789abcdef0') });
   });
 
+  it('one that lacks the tag of a cluster is HostNotManaged, and the tag is named', async () => {
+    const refused = { kind: 'error', status: 400, code: 'AccessDeniedException' } as const;
+    lab.controlPlane.cloud.faults.set([{ operations: ['ssm:SendCommand'], fault: refused }]);
+    const failed = await failedBackup();
+    lab.controlPlane.cloud.faults.set([]);
+    expect(failed).toMatchObject({ code: 'HostNotManaged', detail: expect.stringContaining('tag redoubt-cluster') });
+  });
+
   it('one without the agent is AgentMissing, and not HostSilent after a while', async () => {
     await lab.apply((file) => {
       for (const host of file.hosts) host.agentDirectory = join(lab.directory, 'no-agent-here');

@@ -58,6 +58,14 @@ describe('asking a host through Systems Manager', () => {
     await expect(ask()).rejects.toMatchObject({ name: 'HostNotManaged', detail: expect.stringContaining(HOST) });
   });
 
+  it('names the tag of a host that it may not ask', async () => {
+    ssm.on(SendCommandCommand).rejects(Object.assign(new Error('not authorized'), { name: 'AccessDeniedException' }));
+    await expect(ask()).rejects.toMatchObject({
+      name: 'HostNotManaged',
+      detail: `the control plane may not send a command to ${HOST}: has it the tag redoubt-cluster?`,
+    });
+  });
+
   it('calls everything else an outage, without the words of the service', async () => {
     ssm.on(SendCommandCommand).rejects(outage);
     await expect(ask()).rejects.toMatchObject({
