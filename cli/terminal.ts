@@ -9,20 +9,11 @@ export interface Terminal {
   status(line: string): void;
 }
 
-/**
- * The process's own terminal; progress goes to stderr, so stderr decides whether it is live. A reader that has seen enough (`| head`) ends
- * nothing: the exit code stays the command's own.
- */
-export const processTerminal = (): Terminal => {
-  for (const stream of [process.stdout, process.stderr])
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
-    });
-  return {
-    isTty: process.stderr.isTTY === true,
-    columns: process.stderr.columns ?? 120,
-    out: (text) => void process.stdout.write(`${text}\n`),
-    err: (text) => void process.stderr.write(`${text}\n`),
-    status: (line) => void process.stderr.write(`\r\u001b[2K${line}`),
-  };
-};
+/** The process's own terminal; progress goes to stderr, so stderr decides whether it is live. */
+export const processTerminal = (): Terminal => ({
+  isTty: process.stderr.isTTY === true,
+  columns: process.stderr.columns ?? 120,
+  out: (text) => void process.stdout.write(`${text}\n`),
+  err: (text) => void process.stderr.write(`${text}\n`),
+  status: (line) => void process.stderr.write(`\r\u001b[2K${line}`),
+});
