@@ -26,8 +26,7 @@ export const startRun = async (started: Started): Promise<void> => {
     answer(context, command, { run, execution }, `${run} started; follow it with: redoubt watch ${run}`);
     return;
   }
-  const quiet = globalOptions(command).json;
-  if (!quiet) context.terminal.err(run);
-  const ended = await watchRun({ context, controlPlane, run, execution, quiet });
+  context.terminal.err(run);
+  const ended = await watchRun({ context, controlPlane, run, execution, quiet: globalOptions(command).json });
   answer(context, command, ended, runView(ended));
 };

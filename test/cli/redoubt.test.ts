@@ -262,6 +262,15 @@ describe('backup', () => {
     expect(out).toContain('ended        2026-11-22 05:12:18 UTC, after 8.0 s');
   });
 
+  it('with --wait and --json is one document, and the name of the run on stderr, also where the run fails', async () => {
+    givenExecution({ status: 'RUNNING' }, { status: 'FAILED', error: 'HostSilent', cause: 'no heartbeat' });
+    givenAnswers({ run: run(), progress: progress() });
+    const { exit, out, err } = await redoubt('backup shop --wait --json');
+    expect(exit).toBe(35);
+    expect(JSON.parse(out).error).toMatchObject({ code: 'HostSilent', detail: 'no heartbeat' });
+    expect(err.split('\n')).toEqual([runId, 'error: HostSilent: no heartbeat', expect.stringMatching(/^hint: /)]);
+  });
+
   it('without a terminal writes plain lines, one a phase', async () => {
     givenExecution({ status: 'RUNNING' }, { status: 'RUNNING' }, { status: 'RUNNING' }, { status: 'SUCCEEDED' });
     givenAnswers(
