@@ -110,7 +110,14 @@ export const kmsKeys = (dataKey: string, client = new KMSClient({})): Keys => {
             Name: name,
           }),
         ),
-      );
+      ).catch((error: RedoubtError) => {
+        // KMS looks whether there is such a principal.
+        if (error.cause instanceof InvalidArnException)
+          throw new RedoubtError('KeyRefused', `KMS knows no role ${role}, which the cluster file names for the host`, {
+            cause: error.cause,
+          });
+        throw error;
+      });
       if (!GrantId || !GrantToken) throw new RedoubtError('ServiceUnavailable', 'KMS answered without a grant');
       return { kmsKey: key.kmsKey, grant: GrantId, token: GrantToken };
     },
