@@ -331,14 +331,14 @@ describeWhere(
       await lab.server.query('INSERT INTO app.fresh VALUES (7)');
     });
     afterEach(async () => {
-      await lab.server.query('DROP TABLE app.fresh');
       await lab.server.flush();
+      await lab.server.query('DROP TABLE app.fresh');
     });
 
     it('is waited for, and is in the backup once the server has written it', async () => {
       const taking = lab.chain.backup();
       await expect
-        .poll(() => lab.chain.log)
+        .poll(() => lab.chain.log, { timeout: 30_000 })
         .toContainEqual(expect.stringMatching(/first page of 1 .*app\/fresh; waiting$/));
       await lab.server.flush();
       await taking;
