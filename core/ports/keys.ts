@@ -1,8 +1,13 @@
+import type { ClusterId } from '../ids.ts';
 import type { ChainKeys, EncryptionContext, WrappedKey } from '../wrapped-key.ts';
 
 export interface Grant {
   readonly kmsKey: string;
   readonly grant: string;
+}
+
+export interface NamedGrant extends Grant {
+  readonly name: string;
 }
 
 export interface GrantRequest {
@@ -29,6 +34,6 @@ export interface Keys {
   lend(request: GrantRequest): Promise<Grant & { readonly token: string }>;
   /** A grant that is gone already is fine. */
   revoke(grant: Grant): Promise<void>;
-  /** Grants of these names on `kmsKey` that a crash left without a record. */
-  findGrants(kmsKey: string, names: readonly string[]): Promise<readonly Grant[]>;
+  /** Every grant on `kmsKey` for chains of this cluster; may miss one that was made a moment ago. */
+  findGrants(kmsKey: string, cluster: ClusterId): Promise<readonly NamedGrant[]>;
 }

@@ -9,6 +9,8 @@ export type LogCode =
   | 'manifest-not-adopted'
   | 'leftovers-removed'
   | 'attempt-cleared'
+  | 'stray-grant-revoked'
+  | 'stray-grants-unknown'
   | 'undo-failed'
   | 'host-asked'
   | 'backup-recorded'

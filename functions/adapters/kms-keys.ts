@@ -15,7 +15,7 @@ import {
   RevokeGrantCommand,
 } from '@aws-sdk/client-kms';
 import { RedoubtError } from '#core/errors.ts';
-import type { Grant, Keys } from '#core/ports/keys.ts';
+import type { Keys, NamedGrant } from '#core/ports/keys.ts';
 import { type WrappedKey, wrappedKeysOf } from '#core/wrapped-key.ts';
 import { serviceFailure } from './service-failure.ts';
 
@@ -132,12 +132,13 @@ export const kmsKeys = (dataKey: string, client = new KMSClient({})): Keys => {
       }
     },
 
-    async findGrants(kmsKey, names) {
+    async findGrants(kmsKey, cluster) {
       const collect = async () => {
-        const found: Grant[] = [];
+        const found: NamedGrant[] = [];
         for await (const page of paginateListGrants({ client }, { KeyId: kmsKey })) {
-          for (const { GrantId, Name, KeyId } of page.Grants ?? []) {
-            if (GrantId && Name && names.includes(Name)) found.push({ kmsKey: KeyId ?? kmsKey, grant: GrantId });
+          for (const { GrantId, Name, KeyId, Constraints } of page.Grants ?? []) {
+            if (GrantId && Name && Constraints?.EncryptionContextSubset?.cluster === cluster)
+              found.push({ kmsKey: KeyId ?? kmsKey, grant: GrantId, name: Name });
           }
         }
         return found;

@@ -35,6 +35,7 @@ const createDeps = (config: Config): Deps => {
     repository: s3Repository(config.bucket),
     commands: ssmCommands(),
     executions: stepFunctionsExecutions(),
+    otherKeys: config.otherKeys,
     heartbeatSeconds: config.heartbeatSeconds,
   };
 };

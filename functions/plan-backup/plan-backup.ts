@@ -18,6 +18,7 @@ import { undoingOnFailure } from '../runs/undoing-on-failure.ts';
 import { writePlan } from '../runs/write-plan.ts';
 import { TASK_TIMEOUT_SECONDS } from '../runtime/task-timeout.ts';
 import { clearEarlierPlan } from './clear-earlier-plan.ts';
+import { type RevokeStraysDeps, revokeStrays } from './revoke-strays.ts';
 
 export const planBackupInputSchema = z.strictObject({
   ...backupRequestSchema.shape,
@@ -32,7 +33,7 @@ export const planBackupInputSchema = z.strictObject({
 });
 export type PlanBackupInput = z.output<typeof planBackupInputSchema>;
 
-export interface PlanBackupDeps extends TakeLeaseDeps, AdoptDeps {
+export interface PlanBackupDeps extends TakeLeaseDeps, AdoptDeps, RevokeStraysDeps {
   readonly clusters: Clusters;
   readonly random: Random;
   readonly heartbeatSeconds: number;
@@ -64,6 +65,7 @@ export const planBackup = async (deps: PlanBackupDeps, input: PlanBackupInput): 
     const lease = await takeLease(deps, cluster, run, input.execution);
     undo.add(() => leases.release(cluster, lease.token));
     const earlier = await clearEarlierPlan(deps, run, input.execution);
+    await revokeStrays(deps, cluster, run);
     const { head } = await adoptManifests(deps, cluster, lease);
     const now = clock.now();
     const decision = nextBackup({

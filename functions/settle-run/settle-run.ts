@@ -196,7 +196,10 @@ const grantsOf = async ({ keys, chains }: SettleRunDeps, record: PlannedRun): Pr
   if (record.state !== 'planned' || record.grants.length > 0) return record.grants;
   const chain = await chains.chain(record.cluster, record.chain);
   const [key] = chain ? keysLeftIn(chain.keys) : [];
-  return [...(await keys.findGrants(key?.kmsKey ?? keys.dataKey, [grantName(record.run, record.attempt)]))];
+  const found = await keys.findGrants(key?.kmsKey ?? keys.dataKey, record.cluster);
+  return found
+    .filter(({ name }) => name === grantName(record.run, record.attempt))
+    .map(({ kmsKey, grant }) => ({ kmsKey, grant }));
 };
 
 /** By whatever token the run holds it with: a plan that was tried again may have got one that its record does not know. */

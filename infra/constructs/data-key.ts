@@ -40,6 +40,12 @@ export class DataKey extends Construct {
     });
   }
 
+  /** Every key that chains may be under. */
+  tellKeys(fn: ControlFunction): void {
+    fn.addEnvironment('DATA_KEY_ARN', this.key.keyArn);
+    fn.addEnvironment('OTHER_KEY_ARNS', this.#otherKeys.join(','));
+  }
+
   /** Makes wrapped keys; never sees one in plaintext. */
   grantGenerate(fn: ControlFunction): void {
     fn.addEnvironment('DATA_KEY_ARN', this.key.keyArn);
@@ -52,8 +58,7 @@ export class DataKey extends Construct {
 
   /** Moves wrapped keys from one of the keys to another, inside KMS; never sees one in plaintext. */
   grantRewrap(fn: ControlFunction): void {
-    fn.addEnvironment('DATA_KEY_ARN', this.key.keyArn);
-    fn.addEnvironment('OTHER_KEY_ARNS', this.#otherKeys.join(','));
+    this.tellKeys(fn);
     fn.allow({ actions: ['kms:ReEncryptFrom', 'kms:ReEncryptTo'], resources: this.#keys, conditions: ofAChain });
   }
 

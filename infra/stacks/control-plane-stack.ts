@@ -107,6 +107,7 @@ export class ControlPlaneStack extends Stack {
       planner.addEnvironment('HEARTBEAT_SECONDS', String(config.heartbeatSeconds));
     }
     dataKey.grantGenerate(planBackup);
+    dataKey.tellKeys(planBackup);
     repository.grantReadBackups(planBackup);
     repository.grantClearLeftovers(planBackup);
 

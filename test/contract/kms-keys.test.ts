@@ -10,6 +10,7 @@ import {
   ReplicateKeyCommand,
 } from '@aws-sdk/client-kms';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { clusterIdSchema } from '#core/ids.ts';
 import type { Keys } from '#core/ports/keys.ts';
 import { encryptionContext, type WrappedKey } from '#core/wrapped-key.ts';
 import { kmsKeys } from '#functions/adapters/kms-keys.ts';
@@ -161,16 +162,29 @@ describe('keys in KMS', () => {
     await expect(keys.revoke(grant)).resolves.toBeUndefined();
   });
 
-  it('are lent once under one name, and found by it', async () => {
+  it('are lent once under one name, and found by their cluster', async () => {
     const key = await keys.generate(context, 32);
     const name = nextName();
     const first = await keys.lend({ keys: { data: key }, role: host, name });
     const second = await keys.lend({ keys: { data: key }, role: host, name });
     expect(second.grant).toBe(first.grant);
-    const found = await keys.findGrants(keyArn, [name, 'redoubt-nobody-1']);
-    expect(found).toEqual([{ kmsKey: keyArn, grant: first.grant }]);
+    const found = { kmsKey: keyArn, grant: first.grant, name };
+    expect(await keys.findGrants(keyArn, context.cluster)).toContainEqual(found);
+    expect(await keys.findGrants(keyArn, clusterIdSchema.parse('another'))).toEqual([]);
     await keys.revoke(first);
-    expect(await keys.findGrants(keyArn, [name])).toEqual([]);
+    expect(await keys.findGrants(keyArn, context.cluster)).not.toContainEqual(found);
+  });
+
+  it('are found where there are more grants than one answer has', async () => {
+    const key = await keys.generate(context, 32);
+    const lent = [];
+    for (let count = 0; count < 60; count++) {
+      const name = nextName();
+      const { token: _, ...grant } = await keys.lend({ keys: { data: key }, role: host, name });
+      lent.push({ ...grant, name });
+    }
+    expect(await keys.findGrants(keyArn, context.cluster)).toEqual(expect.arrayContaining(lent));
+    for (const grant of lent) await keys.revoke(grant);
   });
 
   it('are refused by name where the key is disabled, is not there, or may not be used', async () => {

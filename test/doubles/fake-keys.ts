@@ -12,7 +12,7 @@ export interface FakeKeys extends Keys {
   /** Every name a grant was asked under. */
   readonly lent: string[];
   /** Makes the operation named fail with `KeyRefused`. */
-  failing: 'generate' | 'rewrap' | 'lend' | 'revoke' | undefined;
+  failing: 'generate' | 'rewrap' | 'lend' | 'revoke' | 'findGrants' | undefined;
   /** Bytes of each key that was made, by its ciphertext. A key that was wrapped anew keeps them. */
   readonly bytes: Map<string, number>;
 }
@@ -47,7 +47,10 @@ export const fakeKeys = (): FakeKeys => {
     lend: async (request) => {
       if (fake.failing === 'lend') throw new RedoubtError('KeyRefused', 'the key is disabled');
       lent.push(request.name);
-      const grant = `grant-of-${request.name}`;
+      const namesake = grants.get(`grant-of-${request.name}`)?.keys.data.context.chain;
+      const { chain } = request.keys.data.context;
+      // The name makes it the same grant only where all the rest is the same.
+      const grant = `grant-of-${request.name}${namesake === undefined || namesake === chain ? '' : ` on ${chain}`}`;
       grants.set(grant, request);
       return { kmsKey: request.keys.data.kmsKey, grant, token: `token-of-${request.name}` };
     },
@@ -55,10 +58,12 @@ export const fakeKeys = (): FakeKeys => {
       if (fake.failing === 'revoke') throw new RedoubtError('ServiceUnavailable', 'KMS answered ThrottlingException');
       grants.delete(grant);
     },
-    findGrants: async (kmsKey, names) =>
-      [...grants].flatMap(([grant, { name, keys }]) =>
-        names.includes(name) && keys.data.kmsKey === kmsKey ? [{ kmsKey, grant }] : [],
-      ),
+    findGrants: async (kmsKey, cluster) => {
+      if (fake.failing === 'findGrants') throw new RedoubtError('KeyRefused', 'KMS answered AccessDeniedException');
+      return [...grants].flatMap(([grant, { name, keys }]) =>
+        keys.data.kmsKey === kmsKey && keys.data.context.cluster === cluster ? [{ kmsKey, grant, name }] : [],
+      );
+    },
   };
   return fake;
 };

@@ -1,9 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { RedoubtError } from '#core/errors.ts';
-import { chainIdSchema } from '#core/ids.ts';
+import { chainIdSchema, clusterIdSchema } from '#core/ids.ts';
 import type { Manifest } from '#core/manifest.ts';
 import { backupPrefix, manifestKey } from '#core/object-keys.ts';
 import { planBackupInputSchema } from '#functions/plan-backup/plan-backup.ts';
+import { planRestore, planRestoreInputSchema } from '#functions/plan-restore/plan-restore.ts';
+import { DATA_KEY, OTHER_KEY } from '../doubles/fake-keys.ts';
 import { HOST, ROLE, SHOP, sampleBackup, sampleCluster, sampleKey } from '../doubles/sample-manifest.ts';
 import {
   addressOf,
@@ -387,6 +389,80 @@ describe('planning a backup', () => {
       await world.settle('run-1', { outcome: 'aborted', error: 'RunCancelled' });
       await expect(world.plan('run-1')).rejects.toMatchObject({ name: 'RunCancelled' });
       expect(await world.lease()).toMatchObject({ held: false });
+    });
+  });
+
+  describe('with grants that no record of a run knows', () => {
+    const lend = (name: string, kmsKey = DATA_KEY, cluster = SHOP) =>
+      world.keys.lend({
+        keys: { data: { ...sampleKey({ cluster, chain: OTHER_CHAIN }), kmsKey } },
+        role: ROLE,
+        name,
+      });
+    const restore = (run: string) =>
+      planRestore(
+        world.deps,
+        planRestoreInputSchema.parse({
+          cluster: SHOP,
+          run,
+          execution: executionOf(run),
+          target: { mode: 'prepare-only', directory: '/srv/restored' },
+        }),
+      );
+    const names = () => [...world.keys.grants.values()].map(({ name }) => name).sort();
+
+    it('takes them back, whatever key of the control plane they are on: the catalog was lost', async () => {
+      await lend('redoubt-lost-backup-2');
+      await lend('redoubt-lost-restore-1', OTHER_KEY);
+      await world.plan('run-1');
+      expect(names()).toEqual(['redoubt-run-1-1']);
+      expect(world.log.codes().filter((code) => code === 'stray-grant-revoked')).toHaveLength(2);
+    });
+
+    it('leaves other clusters and grants of other makers alone', async () => {
+      await lend('redoubt-of-another-1', DATA_KEY, clusterIdSchema.parse('another'));
+      await lend('made by hand');
+      await world.plan('run-1');
+      expect(names()).toEqual(['made by hand', 'redoubt-of-another-1', 'redoubt-run-1-1']);
+    });
+
+    it('leaves a restore that goes on its grant, even one that begins at this moment', async () => {
+      await world.backUp('run-1');
+      await restore('restore-1');
+      const { findGrants } = world.keys;
+      world.keys.findGrants = async (...args) => {
+        if (args[0] === DATA_KEY) await restore('restore-2');
+        return findGrants(...args);
+      };
+      await world.plan('run-2');
+      expect(names()).toEqual(['redoubt-restore-1-1', 'redoubt-restore-2-1', 'redoubt-run-2-1']);
+    });
+
+    it('takes back what an ended run could not give back', async () => {
+      await world.plan('run-1');
+      world.keys.failing = 'revoke';
+      await expect(world.settle('run-1', { outcome: 'failed', error: 'EngineFailed' })).rejects.toBeDefined();
+      world.keys.failing = undefined;
+      await world.plan('run-2');
+      expect(names()).toEqual(['redoubt-run-2-1']);
+    });
+
+    it('takes back what a first try of this run lent and could not write down', async () => {
+      await world.plan('run-1');
+      await world.runs.setGrants(runId('run-1'), []);
+      const { decoded } = await world.plan('run-1');
+      expect([...world.keys.grants.values()].map(({ keys }) => keys.data)).toEqual([decoded.keys.data]);
+    });
+
+    it('misses no backup because KMS does not say which there are', async () => {
+      await lend('redoubt-lost-1');
+      world.keys.failing = 'findGrants';
+      await world.plan('run-1');
+      expect(world.log.codes()).toContain('stray-grants-unknown');
+      await world.settle('run-1', { outcome: 'failed', error: 'EngineFailed' });
+      world.keys.failing = undefined;
+      await world.plan('run-2');
+      expect(names()).toEqual(['redoubt-run-2-1']);
     });
   });
 

@@ -133,6 +133,8 @@ describe('keys that move', () => {
       ['rewrap-keys', 'kms:ReEncryptTo'],
       ['plan-backup', 'kms:CreateGrant'],
       ['plan-restore', 'kms:CreateGrant'],
+      ['plan-backup', 'kms:ListGrants'],
+      ['plan-backup', 'kms:RevokeGrant'],
       ['settle-run', 'kms:RevokeGrant'],
       ['shred-keys', 'kms:RevokeGrant'],
     ] as const) {

@@ -194,6 +194,7 @@ export class RedoubtUnderTest {
       random: { hex: (bytes: number) => this.#count.toString(16).padStart(bytes * 2, '0') },
       log: this.#log,
       heartbeatSeconds: 60,
+      otherKeys: [],
       backupStateMachine: 'arn:aws:states:us-east-1:111122223333:stateMachine:redoubt',
     };
   }

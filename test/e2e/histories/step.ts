@@ -140,6 +140,8 @@ export const example: readonly Step[] = [
   { kind: 'backup', requested: 'auto', meanwhile: 'rows' },
   { kind: 'tamper', backup: 1, object: 0, harm: 'flip' },
   { kind: 'prune-keyring' },
+  // Nobody but KMS knows of its grant then.
+  { kind: 'faulty-backup', fault: 'agent-killed', after: 0, settled: false },
   { kind: 'lose-catalog' },
   { kind: 'restore', backup: 2, keyring: 'gone', killedAfter: 12 },
   { kind: 'restore-in-place', backup: 1 },
