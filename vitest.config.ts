@@ -1,10 +1,9 @@
-import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    // Most of what is end to end waits, for a server, an engine or a heartbeat: more than a core can have its turn meanwhile.
-    maxWorkers: availableParallelism() + 1,
+    // Vitest leaves a core free, of two that is half; and most of what is end to end waits, for a server, an engine or a heartbeat.
+    maxWorkers: '100%',
     projects: [
       {
         test: {
