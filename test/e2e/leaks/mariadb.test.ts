@@ -28,6 +28,8 @@ let hold: string;
 const sampled: Sampled[] = [];
 const secrets: Secret[] = [];
 let watch: LeakWatch;
+/** What the engine recorded in the server. */
+let recorded: readonly Readonly<Record<string, unknown>>[];
 
 /** Writes the operator's key file with these keys in it. */
 const writeKeys = (keyFile: string, fileKey: string, keys: readonly Buffer[]): void => {
@@ -94,6 +96,7 @@ beforeAll(async () => {
   await server.query(`CREATE USER backup@localhost IDENTIFIED BY '${PASSWORD}'`);
   await server.query('GRANT RELOAD, PROCESS, BINLOG MONITOR, BINLOG ADMIN ON *.* TO backup@localhost');
   await server.query('GRANT SELECT, INSERT, DELETE, CREATE ON redoubt.* TO backup@localhost');
+  await server.query('GRANT CREATE, ALTER, INSERT, SELECT ON mysql.mariadb_backup_history TO backup@localhost');
   await server.query('SET sql_log_bin = 1');
   writeFileSync(optionFile, `[client]\nuser=backup\npassword=${PASSWORD}\n`, { mode: 0o600 });
   secrets.push(
@@ -123,6 +126,7 @@ beforeAll(async () => {
       },
     },
     tablespaceEncryption: { kind: 'file-key-management', path: keyFile, keyFileKey: fileKey },
+    history: { incrementBy: 'uuid' },
   });
   await lab.redoubt('backup', cluster, '--wait');
   // Nobody but the agent has seen it so far: what the full left of it is found in the end, and the rest is watched for it, too.
@@ -136,6 +140,7 @@ beforeAll(async () => {
   await server.start();
   await server.query('ALTER TABLE app.t ENCRYPTION_KEY_ID=3');
   await lab.redoubt('backup', cluster, '--wait');
+  recorded = await server.query('SELECT * FROM mysql.mariadb_backup_history');
   for (const path of [keyFile, fileKey]) rmSync(path);
   await lab.redoubt(...`restore ${cluster} --to latest --mode replace --confirm ${cluster} --wait`.split(' '));
 }, 240_000);
@@ -269,6 +274,15 @@ describe('backups and a restore of a MariaDB with encrypted tables, from the com
     expect(infos.map(({ content }) => content.toString()).join('\n')).toMatch(/tool_command = .*--backup/);
     expect(opened.map(({ name }) => name)).toContain('engine log of full');
     expect(inPlaces(opened, secrets)).toEqual([]);
+  });
+
+  it('leave none in the history that the engine keeps in the server', () => {
+    expect(recorded.map(({ tool_command }) => tool_command)).toEqual(
+      Array(2).fill(expect.stringContaining('--backup')),
+    );
+    expect(
+      inPlaces([{ name: 'history of the server', content: Buffer.from(JSON.stringify(recorded)) }], secrets),
+    ).toEqual([]);
   });
 
   it('leave nothing on tmpfs', () => {

@@ -8,7 +8,7 @@ import { masterKeysIn } from '#test/leaks/keyring-secrets.ts';
 import { LeakWatch, toldToProcesses } from '#test/leaks/leak-watch.ts';
 import { needlesOf, type Secret } from '#test/leaks/needles.ts';
 import { openBackup } from '#test/leaks/open-backup.ts';
-import { inPlaces } from '#test/leaks/place.ts';
+import { inPlaces, type Place } from '#test/leaks/place.ts';
 import type { Sampled } from '#test/leaks/sampler-process.ts';
 import { filesBelow, searchFiles } from '#test/leaks/search-files.ts';
 
@@ -52,6 +52,7 @@ for (const { mode, transition, version, component = false } of WAYS)
         await server.query('SET sql_log_bin = 1');
         writeFileSync(chain.optionFile, `[client]\nuser=bk\npassword=${PASSWORD}\n`, { mode: 0o600 });
         chain.encryption = { mode, algorithm: 'AES256' };
+        chain.history = { name: 'leaks', incrementBy: 'lsn' };
         const kind = component ? 'component-keyring-file' : 'keyring-file';
         chain.tablespaceEncryption = { kind, path: keyring, transition };
         exempt = [chain.optionFile, join(lab.directory, 'keyring')];
@@ -83,7 +84,7 @@ for (const { mode, transition, version, component = false } of WAYS)
         expect(searchFiles(filesBelow(lab.directory, new Set(exempt)), needlesOf(secrets))).toEqual([]);
       });
 
-      it('puts none into the bucket or what lies sealed in it, and none into what is said', async () => {
+      it('puts none into the bucket or what lies sealed in it, into what is said or into the history of the server', async () => {
         const { chain } = lab;
         const stored = [...chain.repository.objects].map(([name, content]) => ({ name, content }));
         expect(inPlaces(stored, secrets)).toEqual([]);
@@ -97,7 +98,13 @@ for (const { mode, transition, version, component = false } of WAYS)
           expect(info?.content.toString()).toMatch(/tool_command = .*--backup/);
           expect(inPlaces(opened, secrets)).toEqual([]);
         }
-        expect(inPlaces([{ name: 'log', content: Buffer.from(chain.log.join('\n')) }], secrets)).toEqual([]);
+        const recorded = await lab.server.query('SELECT * FROM PERCONA_SCHEMA.xtrabackup_history');
+        expect(recorded).toHaveLength(2);
+        const told: Place[] = [
+          { name: 'log', content: Buffer.from(chain.log.join('\n')) },
+          { name: 'history of the server', content: Buffer.from(JSON.stringify(recorded)) },
+        ];
+        expect(inPlaces(told, secrets)).toEqual([]);
       });
     },
   );

@@ -48,6 +48,7 @@ beforeAll(async () => {
       owner: userInfo().username,
     },
     encryption: { mode: 'native-and-sealed' },
+    history: { incrementBy: 'uuid' },
     tablespaceEncryption: { kind: 'keyring-file', path: keyring, transition: isStandIn ? 'passphrase' : 'none' },
   });
   await server.stayDirty();
@@ -126,6 +127,16 @@ describe('backups and a restore of a MySQL with every kind of key, from the comm
     for (const { content } of infos) expect(content.toString()).toMatch(/tool_command = .*--backup.*--encrypt=/);
     expect(opened.map(({ name }) => name)).toContain('engine log of incremental');
     expect(inPlaces(opened, secrets)).toEqual([]);
+  });
+
+  it('leave none in the history that the engine keeps in the server', async () => {
+    const rows = await mysql.server.query('SELECT * FROM PERCONA_SCHEMA.xtrabackup_history');
+    expect(rows.map(({ tool_command }) => tool_command)).toEqual(
+      Array(2).fill(expect.stringMatching(/--backup.*--encrypt=/)),
+    );
+    expect(inPlaces([{ name: 'history of the server', content: Buffer.from(JSON.stringify(rows)) }], secrets)).toEqual(
+      [],
+    );
   });
 
   it('leave nothing on tmpfs', () => {
