@@ -7,6 +7,7 @@ const LOGIN = 'write it into the option file on the host that server.optionFile 
 const PARTIAL = 'refused: a backup holds every table, or a restore could not be proven';
 const LOCK = 'refused: without its lock the engine copies tables and the binary log position of different moments';
 const KEY = 'KMS makes the keys of each chain; none is ever typed. Write encryption: {mode: native}';
+const DEFAULT = 'leave it out: the engine’s own default is used';
 const KEYRING = 'name the keyring in tablespaceEncryption';
 
 /** What xtrabackup, innobackupex and mariadb-backup call things, and what does that in Redoubt. */
@@ -36,12 +37,15 @@ const ANSWERS: Readonly<Record<string, string>> = {
   compress: 'the agent compresses every backup with zstd: limits.compressionLevel',
   'compress-threads': 'limits.compressionThreads',
   'compress-zstd-level': 'limits.compressionLevel',
+  compact: 'gone since 2.4; the agent compresses every backup with zstd: limits.compressionLevel',
+  'rebuild-indexes': 'not needed: no backup leaves indexes out',
+  'rebuild-threads': 'not needed: no backup leaves indexes out',
   'compress-chunk-size': 'the agent compresses every backup with zstd: limits.compressionLevel',
   encrypt: 'encryption: {mode: native, algorithm: AES256}',
   'encrypt-key': KEY,
   'encrypt-key-file': KEY,
   'encrypt-threads': 'limits.compressionThreads',
-  'encrypt-chunk-size': 'the engine’s own chunk size is used',
+  'encrypt-chunk-size': DEFAULT,
   'transition-key': 'tablespaceEncryption: {transition: passphrase}',
   'generate-transition-key': 'tablespaceEncryption: {transition: generated}',
   'generate-new-master-key': 'a restore does it where tablespaceEncryption.transition is set',
@@ -52,6 +56,10 @@ const ANSWERS: Readonly<Record<string, string>> = {
   'xtrabackup-plugin-dir': 'engineDirectory',
   parallel: 'limits.parallel',
   throttle: 'limits.engineThrottle',
+  'close-files': DEFAULT,
+  'log-copy-interval': DEFAULT,
+  'debug-sleep-before-unlock': DEFAULT,
+  ibbackup: 'engineDirectory',
   datadir: 'server.dataDirectory',
   'target-dir': AGENT,
   tmpdir: AGENT,
@@ -68,6 +76,7 @@ const ANSWERS: Readonly<Record<string, string>> = {
   'login-path': LOGIN,
   'defaults-file': 'server.optionFile',
   'defaults-extra-file': 'server.optionFile',
+  'defaults-group': 'server.optionFile: its [client] group is read',
   tables: PARTIAL,
   'tables-file': PARTIAL,
   'tables-exclude': PARTIAL,

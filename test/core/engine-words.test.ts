@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { clusterConfigSchema } from '#core/cluster-config.ts';
 import { engineOptionsSchema } from '#core/engine-options.ts';
@@ -12,6 +13,13 @@ describe('an option of the engine', () => {
     ['incremental-history-uuid', 'history: {incrementBy: uuid}'],
   ])('%s is answered with what does that in Redoubt', (word, instead) => {
     expect(insteadOfEngineWord(word)).toContain(instead);
+  });
+
+  it('of innobackupex 2.4.7, whichever its help lists, is answered or is the word for it here as well', () => {
+    const help = new URL('../fixtures/xtrabackup-2.4.7-help/innobackupex-options.txt', import.meta.url);
+    const words = [...readFileSync(help, 'utf8').matchAll(/^--(.+)$/gm)].map(([, word = '']) => word);
+    expect(words.length).toBeGreaterThan(50);
+    expect(words.filter((word) => insteadOfEngineWord(word) === undefined)).toEqual(['history']);
   });
 
   it.each(['fullEveryDay', 'colour', '', 'constructor'])('%j is none', (word) => {
