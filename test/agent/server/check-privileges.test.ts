@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { missingPrivileges } from '#agent/server/check-privileges.ts';
+
+const runbook = readFileSync(new URL('../../../docs/runbook.md', import.meta.url), 'utf8');
 
 const CANARY = 'GRANT SELECT, INSERT, DELETE, CREATE ON `redoubt`.* TO `bk`@`localhost`';
 const lacking = (name: 'mariadb-backup' | 'xtrabackup', series: string, binlog: boolean, ...grants: string[]) =>
@@ -103,6 +106,20 @@ describe('the privileges of a backup user', () => {
     const lackingWith = (asked: object) =>
       missingPrivileges({ name, series }, false, 'bk@localhost', [CANARY], asked).missing;
     expect(lackingWith({ options }).filter((privilege) => !lackingWith({}).includes(privilege))).toEqual(besides);
+  });
+
+  it.each([
+    ['mariadb-backup', '10.11', 0],
+    ['xtrabackup', '8.0', 1],
+    ['xtrabackup', '9.7', 1],
+    ['xtrabackup', '2.4', 2],
+  ] as const)('for %s %s are what the runbook grants', (name, series, index) => {
+    const section = /^### PrivilegesMissing\n([\s\S]*?)^### /m.exec(runbook)?.[1] ?? '';
+    const users = [...section.matchAll(/```sql\nCREATE USER [\s\S]*?```/g)].map(([block]) =>
+      block.match(/^GRANT [^;]+/gm),
+    );
+    expect(users).toHaveLength(3);
+    expect(lacking(name, series, true, ...(users[index] ?? []))).toEqual([]);
   });
 
   it('to flush tables alone do for XtraBackup 8.4, not for 8.0', () => {
