@@ -13,8 +13,13 @@ const VARIABLES: Readonly<Partial<Record<TablespaceEncryption['kind'], string>>>
   'file-key-management': 'file_key_management_filename',
 };
 
-/** Redo and undo are encrypted with the server's keys too. */
-const ENCRYPTED_LOGS = ['innodb_encrypt_log', 'innodb_redo_log_encrypt', 'innodb_undo_log_encrypt'] as const;
+/** Redo and undo are encrypted with the server's keys too; so is MySQL's binary log, whose last file XtraBackup 8 copies. */
+const ENCRYPTED_LOGS = [
+  'innodb_encrypt_log',
+  'innodb_redo_log_encrypt',
+  'innodb_undo_log_encrypt',
+  'binlog_encryption',
+] as const;
 
 const LOOKING = 8;
 
@@ -24,8 +29,8 @@ const unreadable = (detail: string): RedoubtError => new RedoubtError('KeyringUn
 const encryptedPart = (facts: ServerFacts): string | undefined => {
   const encrypted = facts.tablespaces.filter((tablespace) => tablespace.encrypted);
   if (encrypted.length > 0) return `${encrypted.length} tablespaces are encrypted, among them ${encrypted[0]?.name}`;
-  const log = ENCRYPTED_LOGS.find((name) => facts.variables[name] === 'ON');
-  return log === undefined ? undefined : `the server runs with ${log}`;
+  const log = ENCRYPTED_LOGS.find((name) => !['', 'OFF'].includes(facts.variables[name]?.toUpperCase() ?? ''));
+  return log === undefined ? undefined : `the server runs with ${log}=${facts.variables[log]}`;
 };
 
 const isSameFile = async (one: string, other: string): Promise<boolean> => {
