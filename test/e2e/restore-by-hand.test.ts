@@ -1,184 +1,24 @@
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir, userInfo } from 'node:os';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import S3Object from '@20minutes/s3rver/lib/models/object.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { stringify } from 'yaml';
-import { type ControlPlane, findControlPlane } from '#cli/control-plane.ts';
-import { processContext, runCli } from '#cli/run-cli.ts';
-import { type ClusterId, clusterIdSchema } from '#core/ids.ts';
+import { clusterIdSchema } from '#core/ids.ts';
 import { ObjectStore } from '#local/cloud/s3/object-store.ts';
-import { agentDirectoryOf, type LocalControlPlane, type LocalHost, startControlPlane } from '#local/control-plane.ts';
 import { type Mariadb, PLUGIN_DIRECTORY, startMariadb } from '#local/mariadb/start-mariadb.ts';
-import { XtrabackupLab } from '#test/agent/keyring/xtrabackup-lab.ts';
-import { describeWhere } from '#test/contract/xtrabackup/describe-where.ts';
-import { engineHome, whyNotVersion } from '#test/contract/xtrabackup/engine-home.ts';
-import { commandsOf } from '#test/docs/restore-by-hand-page.ts';
+import { ByHandLab, type RestoredByHand } from './by-hand-lab.ts';
 
-// INV-8. Backups are taken by the product; then there is only what docs/restore-by-hand.md prints, in bash, as it stands.
+// INV-8.
 
-const owner = userInfo().username;
-const [shop, vault, ledger] = ['shop', 'vault', 'ledger'].map((name) => clusterIdSchema.parse(name)) as [
-  ClusterId,
-  ClusterId,
-  ClusterId,
-];
+const shop = clusterIdSchema.parse('shop');
 
-let directory: string;
-let controlPlane: LocalControlPlane;
-let api: ControlPlane;
-const hosts = new Map<ClusterId, LocalHost>();
-let count = 0;
-
-/** A path that nothing has, short enough for a socket below it. */
-const fresh = (name: string): string => {
-  count += 1;
-  return join(directory, `${name}${count}`);
-};
-
-const redoubt = async (...words: readonly string[]): Promise<void> => {
-  const said: string[] = [];
-  const keep = (text: string): void => void said.push(text);
-  const exit = await runCli(words, {
-    ...processContext(),
-    terminal: { isTty: false, columns: 120, out: keep, err: keep, status: () => undefined },
-  });
-  if (exit !== 0) throw new Error(`redoubt ${words.join(' ')} ended with ${exit}:\n${said.join('\n')}`);
-};
-
-interface ServerOf {
-  readonly socket: string;
-  readonly dataDirectory: string;
-  readonly optionFile: string;
-}
-
-const applyCluster = async (cluster: ClusterId, server: ServerOf, more: object): Promise<void> => {
-  const host = hosts.get(cluster) as LocalHost;
-  const file = fresh('cluster');
-  const { socket, dataDirectory, optionFile } = server;
-  writeFileSync(
-    file,
-    stringify({
-      cluster,
-      server: { socket, dataDirectory, optionFile, owner },
-      hosts: [{ instance: host.instance, role: host.role, agentDirectory: agentDirectoryOf(host) }],
-      policy: { maxIncrementsRatio: 100 },
-      ...more,
-    }),
-  );
-  await redoubt('cluster', 'apply', '-f', file);
-};
-
-/** Takes a backup; its id. */
-const backUp = async (cluster: ClusterId): Promise<string> => {
-  await redoubt('backup', cluster, '--wait');
-  const { backups } = await api.ask({ query: 'backups', cluster });
-  return backups.at(-1)?.backup ?? '';
-};
+let lab: ByHandLab;
 
 beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), 'rbh-'));
-  for (const cluster of [shop, vault, ledger])
-    hosts.set(cluster, {
-      // Of its own: the agent allows one run per cluster and host of a machine, and other tests run on this one.
-      instance: `i-0${randomBytes(8).toString('hex')}`,
-      role: `arn:aws:iam::000000000000:role/${cluster}-database`,
-      cluster,
-      directory: join(directory, cluster),
-    });
-  controlPlane = await startControlPlane({ stateDirectory: join(directory, 'state'), hosts: [...hosts.values()] });
-  Object.assign(process.env, controlPlane.environment);
-  api = await findControlPlane({ name: controlPlane.name });
-  // The awscli of Debian does not know AWS_ENDPOINT_URL yet: this, and nothing else, is not as in production.
-  mkdirSync(join(directory, 'bin'));
-  writeFileSync(
-    join(directory, 'bin/aws'),
-    `#!/bin/sh\nexec /usr/bin/aws --endpoint-url '${controlPlane.cloud.endpoint}' "$@"\n`,
-    { mode: 0o755 },
-  );
+  lab = await ByHandLab.create(shop);
 });
-
-afterAll(async () => {
-  await controlPlane?.close();
-  rmSync(directory, { recursive: true, force: true });
-});
-
-interface ByHand {
-  readonly engine: 'MariaDB' | 'XtraBackup';
-  readonly cluster: ClusterId;
-  /** `latest` unless given. */
-  readonly backup?: string;
-  /** The text of the option file the restored server is to have, which names this keyring. */
-  readonly serverOptions: (keyring: string, keyringKey: string) => string;
-  readonly path?: readonly string[];
-  readonly environment?: Readonly<Record<string, string>>;
-}
-
-interface RestoredByHand {
-  readonly status: number | null;
-  readonly said: string;
-  readonly dataDirectory: string;
-  readonly keyring: string;
-  readonly keyringKey: string;
-}
-
-/** Does what the page says, with nothing but its values. */
-const restoreByHand = async ({
-  engine,
-  cluster,
-  backup,
-  serverOptions,
-  path = [],
-  environment,
-}: ByHand): Promise<RestoredByHand> => {
-  const place = fresh('r');
-  mkdirSync(place);
-  const [dataDirectory, keyring, keyringKey, optionFile] = ['d', 'k/keyring', 'k/keyring.key', 'my.cnf'].map((name) =>
-    join(place, name),
-  ) as [string, string, string, string];
-  writeFileSync(optionFile, serverOptions(keyring, keyringKey));
-  const secrets = mkdtempSync('/dev/shm/by-hand-');
-  const script = join(place, 'page.sh');
-  writeFileSync(
-    script,
-    commandsOf(engine, {
-      BUCKET: controlPlane.address.bucket,
-      CLUSTER: cluster,
-      BACKUP: backup ?? 'latest',
-      WORK: join(place, 'work'),
-      SECRETS: secrets,
-      DATADIR: dataDirectory,
-      OWNER: owner,
-      SERVER_CNF: optionFile,
-      KEYRING: keyring,
-      KEYRING_KEY: keyringKey,
-      PLUGIN_DIR: PLUGIN_DIRECTORY,
-      MEMORY: '64M',
-    }),
-  );
-  const { AWS_ENDPOINT_URL: _, ...credentials } = controlPlane.environment;
-  const shell = spawn('/bin/bash', ['-c', 'exec bash "$0" 2>&1', script], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-    detached: true,
-    env: {
-      ...credentials,
-      ...environment,
-      HOME: place,
-      PATH: [join(directory, 'bin'), ...path, '/usr/sbin', '/usr/bin', '/sbin', '/bin'].join(':'),
-    },
-  });
-  const ended = once(shell, 'exit');
-  const said = await text(shell.stdout);
-  const [status] = (await ended) as [number | null];
-  rmSync(secrets, { recursive: true, force: true });
-  // A page that stopped half-way may leave its server running.
-  spawnSync('kill', ['-KILL', '--', `-${shell.pid}`]);
-  return { status, said, dataDirectory, keyring, keyringKey };
-};
+afterAll(() => lab?.close());
 
 describe('docs/restore-by-hand.md, for a MariaDB with encrypted tables', () => {
   let server: Mariadb;
@@ -204,7 +44,7 @@ describe('docs/restore-by-hand.md, for a MariaDB with encrypted tables', () => {
 
   const backUpShop = async (): Promise<void> => {
     sums.push(await sumsOf(server));
-    taken.push(await backUp(shop));
+    taken.push(await lab.backUp(shop));
   };
 
   const restart = async (): Promise<void> => {
@@ -227,18 +67,18 @@ describe('docs/restore-by-hand.md, for a MariaDB with encrypted tables', () => {
     ].join('\n');
 
   beforeAll(async () => {
-    keyFile = fresh('keys');
-    keyFileKey = fresh('key');
+    keyFile = lab.fresh('keys');
+    keyFileKey = lab.fresh('key');
     writeFileSync(keyFileKey, randomBytes(32).toString('base64'), { mode: 0o600 });
     writeKeyFile();
-    const optionFile = fresh('client');
+    const optionFile = lab.fresh('client');
     writeFileSync(optionFile, '[client]\nuser=root\n', { mode: 0o600 });
     server = await startMariadb({
-      directory: fresh('s'),
+      directory: lab.fresh('s'),
       encryption: { keyFile, keyFileKey },
       options: ['--log-bin=binlog', '--server-id=1'],
     });
-    await applyCluster(
+    await lab.applyCluster(
       shop,
       { socket: server.socket, dataDirectory: server.dataDirectory, optionFile },
       {
@@ -275,7 +115,7 @@ describe('docs/restore-by-hand.md, for a MariaDB with encrypted tables', () => {
     await backUpShop();
     // The host that wrote them is lost. A backup that fails leaves a tombstone among the manifests.
     await server.stop();
-    await expect(backUp(shop)).rejects.toThrow('ServerUnreachable');
+    await expect(lab.backUp(shop)).rejects.toThrow('ServerUnreachable');
     rmSync(server.dataDirectory, { recursive: true });
     renameSync(keyFile, `${keyFile}.lost`);
     renameSync(keyFileKey, `${keyFileKey}.lost`);
@@ -283,32 +123,29 @@ describe('docs/restore-by-hand.md, for a MariaDB with encrypted tables', () => {
 
   it.each([2, 1])('brings back backup %i, to a running server', async (index) => {
     const wanted = index === 2 ? {} : { backup: taken[index] as string };
-    const restored = await restoreByHand({ engine: 'MariaDB', cluster: shop, serverOptions, ...wanted });
+    const restored = await lab.restore({ engine: 'MariaDB', cluster: shop, serverOptions, ...wanted });
     expect(restored.status, restored.said).toBe(0);
     expect(restored.said).toMatch(new RegExp(`^${taken[index]} is restored: \\d+ tables are sound$`, 'm'));
     await using second = await startMariadb({
-      directory: fresh('s'),
+      directory: lab.fresh('s'),
       dataDirectory: restored.dataDirectory,
       encryption: { keyFile: restored.keyring, keyFileKey: restored.keyringKey },
     });
     expect(await sumsOf(second)).toEqual(sums[index]);
   });
 
-  const stored = (): ObjectStore => new ObjectStore(join(directory, 'state', 's3'));
-  const keyOf = async (name: string): Promise<string> => {
-    const { backups } = await api.ask({ query: 'backups', cluster: shop });
-    return `${backups.at(-1)?.manifestKey.replace('manifest.json', '')}${name}`;
-  };
+  const stored = (): ObjectStore => new ObjectStore(join(lab.directory, 'state', 's3'));
+  const keyOf = async (name: string): Promise<string> => `${await lab.latestPrefix(shop)}${name}`;
 
   /** What the page says of a repository in which one object is another; the object is back afterwards. */
   const withChanged = async (name: string, change: (content: Buffer) => Buffer): Promise<RestoredByHand> => {
-    const { bucket } = controlPlane.address;
+    const { bucket } = lab;
     const key = await keyOf(name);
     const content = readFileSync(stored().getResourcePath(bucket, key, 'object'));
     const put = (body: Buffer): Promise<unknown> => stored().putObject(new S3Object(bucket, key, body, {}));
     await put(change(content));
     try {
-      return await restoreByHand({ engine: 'MariaDB', cluster: shop, serverOptions });
+      return await lab.restore({ engine: 'MariaDB', cluster: shop, serverOptions });
     } finally {
       await put(content);
     }
@@ -336,88 +173,5 @@ describe('docs/restore-by-hand.md, for a MariaDB with encrypted tables', () => {
     );
     expect(status).not.toBe(0);
     expect(said).toContain(`REFUSED: the manifest of ${taken[2]} was not written with the chain's key, or was changed`);
-  });
-});
-
-describe('docs/restore-by-hand.md, for a MySQL with encrypted tables', () => {
-  const labs: XtrabackupLab[] = [];
-  afterAll(async () => {
-    for (const lab of labs) await lab.close();
-  });
-
-  /** A full and two increments of a server whose master key is rotated before each increment; then its keyring is lost. */
-  const chainOf = async (lab: XtrabackupLab, cluster: ClusterId, more: object) => {
-    labs.push(lab);
-    const { server, chain, directory: at } = lab;
-    await applyCluster(
-      cluster,
-      {
-        socket: server.files.socket,
-        dataDirectory: server.files.dataDirectory,
-        optionFile: chain.optionFile,
-      },
-      { engine: 'xtrabackup', limits: { prepareMemory: 64 * 1024 * 1024 }, ...more },
-    );
-    await backUp(cluster);
-    for (const _ of [1, 2]) {
-      await lab.rotate();
-      await server.stayDirty();
-      await lab.addRows('enc', 200);
-      await lab.addRows('plain', 50);
-      await backUp(cluster);
-    }
-    const sums = await lab.sums();
-    renameSync(lab.keyring, join(at, 'lost'));
-    return sums;
-  };
-
-  const serverOptions = (keyring: string): string =>
-    [
-      '[mysqld]',
-      `basedir=${engineHome}`,
-      `lc-messages-dir=${join(engineHome, 'share')}`,
-      `plugin-dir=${join(engineHome, 'lib/plugin')}`,
-      'early-plugin-load=keyring_file.so',
-      `keyring_file_data=${keyring}`,
-      'innodb-log-file-size=5M',
-      '',
-    ].join('\n');
-
-  it('brings back a chain that the engine encrypted, with the escrowed keyrings', async () => {
-    const lab = await XtrabackupLab.create();
-    const sums = await chainOf(lab, vault, {
-      engineDirectory: join(engineHome, 'bin'),
-      encryption: { mode: 'native' },
-      tablespaceEncryption: { kind: 'keyring-file', path: lab.keyring },
-    });
-    const restored = await restoreByHand({
-      engine: 'XtraBackup',
-      cluster: vault,
-      serverOptions,
-      path: [join(engineHome, 'bin')],
-    });
-    expect(restored.status, restored.said).toBe(0);
-    expect(await lab.sumsIn(restored.dataDirectory, restored.keyring)).toBe(sums);
-  });
-
-  const version = '8.0.35';
-  describeWhere(whyNotVersion(version), `XtraBackup ${version}`, () => {
-    it('brings back a chain with a transition key, under a new master key', async () => {
-      const lab = await XtrabackupLab.create({ version });
-      const sums = await chainOf(lab, ledger, {
-        engineDirectory: join(lab.directory, 'bin'),
-        encryption: { mode: 'native-and-sealed' },
-        tablespaceEncryption: { kind: 'keyring-file', path: lab.keyring, transition: 'passphrase' },
-      });
-      const restored = await restoreByHand({
-        engine: 'XtraBackup',
-        cluster: ledger,
-        serverOptions,
-        path: [join(lab.directory, 'bin'), join(engineHome, 'bin')],
-        environment: { REDOUBT_STANDIN_VERSION: version },
-      });
-      expect(restored.status, restored.said).toBe(0);
-      expect(await lab.sumsIn(restored.dataDirectory, restored.keyring)).toBe(sums);
-    });
   });
 });

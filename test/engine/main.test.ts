@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 
@@ -29,4 +30,13 @@ it('does not guess between the stand-in and an installation', () => {
     status: 2,
     said: expect.stringContaining('which of the two'),
   });
+});
+
+it('takes every test that drives an XtraBackup: by its name', () => {
+  const root = join(import.meta.dirname, '../..');
+  const driving = globSync('test/{e2e,local,contract}/**/*.test.ts', { cwd: root }).filter((path) =>
+    /\/(xtrabackup-lab|engine-home|mysql-shop|mysql-under-test)\.ts'/.test(readFileSync(join(root, path), 'utf8')),
+  );
+  expect(driving.length).toBeGreaterThan(10);
+  expect(driving.filter((path) => !/xtrabackup\.test\.ts$|^test\/contract\/xtrabackup\//.test(path))).toEqual([]);
 });
