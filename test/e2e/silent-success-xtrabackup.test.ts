@@ -108,19 +108,19 @@ describe('at backup', () => {
     expect(failure).toMatch(/^KeyInvalid: .*would accept it and use AES128/);
   });
 
-  it('99a: an encrypted table whose first page is not on the disk yet is missed, and is there once it is', async () => {
+  it('99a: an encrypted table whose first page is not on the disk yet would be left out, and is there once it is', async () => {
     lab.chain.newChain();
     await lab.server.stayDirty();
     await lab.server.query("CREATE TABLE app.fresh (id INT PRIMARY KEY, k INT) ENCRYPTION='Y'");
     await lab.server.query('INSERT INTO app.fresh (id, k) VALUES (1, 1)');
-    const failure = await failureOf(lab.chain.backup());
+    const failure = await failureOf(lab.chain.backup({}, { firstPagesMs: 0 }));
     await lab.server.flush();
-    // A real server may have flushed it in time.
+    // A real server may have flushed it in time, or a later engine have found it in the redo.
     if (failure === 'no error' && !isStandIn) {
       const directory = lab.fresh('restored');
       await lab.chain.restore({ directory });
       expect(existsSync(join(directory, 'app/fresh.ibd'))).toBe(true);
-    } else expect(failure).toMatch(/^TablespaceMissing: .*app\/fresh/);
+    } else expect(failure).toMatch(/^TablespaceUnwritten: .*app\/fresh/);
     lab.chain.newChain();
     await lab.chain.backup();
   });
