@@ -1,20 +1,25 @@
-import { renameSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ClusterId, clusterIdSchema } from '#core/ids.ts';
 import { XtrabackupLab } from '#test/agent/keyring/xtrabackup-lab.ts';
 import { describeWhere } from '#test/contract/xtrabackup/describe-where.ts';
-import { engineHome, whyNotVersion } from '#test/contract/xtrabackup/engine-home.ts';
+import { engineHome, programPath, whyNotComponent, whyNotVersion } from '#test/contract/xtrabackup/engine-home.ts';
 import { ByHandLab } from './by-hand-lab.ts';
 
 // INV-8, with the stand-in or the installation REDOUBT_XTRABACKUP_HOME names.
 
-const [vault, ledger] = [clusterIdSchema.parse('vault'), clusterIdSchema.parse('ledger')];
+const [vault, ledger, safe, quay] = ['vault', 'ledger', 'safe', 'quay'].map((name) => clusterIdSchema.parse(name)) as [
+  ClusterId,
+  ClusterId,
+  ClusterId,
+  ClusterId,
+];
 
 let lab: ByHandLab;
 
 beforeAll(async () => {
-  lab = await ByHandLab.create(vault, ledger);
+  lab = await ByHandLab.create(vault, ledger, safe, quay);
 });
 afterAll(() => lab?.close());
 
@@ -98,5 +103,52 @@ describe('docs/restore-by-hand.md, for a MySQL with encrypted tables', () => {
       expect(restored.status, restored.said).toBe(0);
       expect(await mysql.sumsIn(restored.dataDirectory, restored.keyring)).toBe(sums);
     });
+  });
+
+  const later = '8.4.0';
+  describeWhere(whyNotVersion(later) ?? whyNotComponent(), `XtraBackup ${later}`, () => {
+    it.each([
+      ['none', safe],
+      ['passphrase', quay],
+    ] as const)(
+      'brings back a chain of a server whose keyring is a component, transition %s',
+      async (transition, cluster) => {
+        const mysql = await XtrabackupLab.create({ version: later, component: true });
+        const engineDirectory = join(mysql.directory, 'bin');
+        const sums = await chainOf(mysql, cluster, {
+          engineDirectory,
+          tablespaceEncryption: { kind: 'component-keyring-file', path: mysql.keyring, transition },
+        });
+        const programs = lab.fresh('bin');
+        mkdirSync(programs);
+        /** What the page leaves to its reader: the component's own files, put there before the server starts. */
+        const configured = (keyring: string): string => {
+          const files = {
+            'mysqld.my': { components: 'file://component_keyring_file' },
+            'component_keyring_file.cnf': { path: keyring, read_only: false },
+          };
+          const write = Object.entries(files).map(([name, text]) => `echo '${JSON.stringify(text)}' >"$D/${name}"`);
+          writeFileSync(
+            join(programs, 'mysqld'),
+            `#!/bin/sh
+for argument in "$@"; do case "$argument" in --datadir=*) D="\${argument#*=}";; esac; done
+${write.join('\n')}
+exec '${programPath('mysqld')}' "$@"
+`,
+            { mode: 0o755 },
+          );
+          return serverOptions(keyring).replace(/^(early-plugin-load|keyring_file_data)=.*\n/gm, '');
+        };
+        const restored = await lab.restore({
+          engine: 'XtraBackup',
+          cluster,
+          serverOptions: configured,
+          path: [programs, engineDirectory, join(engineHome, 'bin')],
+          environment: { REDOUBT_STANDIN_VERSION: later },
+        });
+        expect(restored.status, restored.said).toBe(0);
+        expect(await mysql.sumsIn(restored.dataDirectory, restored.keyring)).toBe(sums);
+      },
+    );
   });
 });
