@@ -12,11 +12,23 @@ server: {socket: /s, dataDirectory: /d, optionFile: /o}
 hosts: [{instance: i-0123456789abcdef0, role: '${ROLE}'}]
 `;
 
+const examplesIn = (text: string): readonly string[] => [
+  ...[...text.matchAll(/```yaml\n([^`]*)```/g)].map(([, example = '']) => example),
+  ...[...text.matchAll(/`(\w+: \{[^`]*\})`/g)].map(([, example = '']) => example),
+];
+
+describe('the page on keys', () => {
+  const examples = examplesIn(readFileSync(new URL('../../docs/keys.md', import.meta.url), 'utf8'));
+
+  it('has an example', () => expect(examples).not.toEqual([]));
+
+  it.each(examples)('shows what can be applied: %s', (text) => {
+    expect(parseClusterFile(`${CLUSTER}${text}\n`)).toMatchObject({ kind: 'valid' });
+  });
+});
+
 describe('the page on engines', () => {
-  const examples = [
-    ...[...page.matchAll(/```yaml\n([^`]*)```/g)].map(([, text = '']) => text),
-    ...[...page.matchAll(/`(\w+: \{[^`]*\})`/g)].map(([, text = '']) => text),
-  ];
+  const examples = examplesIn(page);
 
   it('has examples', () => expect(examples.length).toBeGreaterThan(3));
 
