@@ -9,17 +9,13 @@ import { ByHandLab } from './by-hand-lab.ts';
 
 // INV-8, with the stand-in or the installation REDOUBT_XTRABACKUP_HOME names.
 
-const [vault, ledger, safe, quay] = ['vault', 'ledger', 'safe', 'quay'].map((name) => clusterIdSchema.parse(name)) as [
-  ClusterId,
-  ClusterId,
-  ClusterId,
-  ClusterId,
-];
+const clusters = ['vault', 'ledger', 'safe', 'quay', 'till'].map((name) => clusterIdSchema.parse(name));
+const [vault, ledger, safe, quay, till] = clusters as [ClusterId, ClusterId, ClusterId, ClusterId, ClusterId];
 
 let lab: ByHandLab;
 
 beforeAll(async () => {
-  lab = await ByHandLab.create(vault, ledger, safe, quay);
+  lab = await ByHandLab.create(...clusters);
 });
 afterAll(() => lab?.close());
 
@@ -110,6 +106,7 @@ describe('docs/restore-by-hand.md, for a MySQL with encrypted tables', () => {
     it.each([
       ['none', safe],
       ['passphrase', quay],
+      ['generated', till],
     ] as const)(
       'brings back a chain of a server whose keyring is a component, transition %s',
       async (transition, cluster) => {
