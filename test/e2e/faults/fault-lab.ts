@@ -131,17 +131,17 @@ export class FaultLab {
 
   async #start(): Promise<void> {
     const [controlPlane, server] = await Promise.all([
-      startControlPlane({
-        stateDirectory: join(this.directory, 'state'),
-        hosts: [this.host],
-        heartbeatSeconds,
-        // What is waited for here in minutes is no subject of these tests.
-        millisecondsPerRetrySecond: 20,
-      }),
-      DatabaseHost.create(join(this.directory, 'host')),
+      this.#owned(
+        startControlPlane({
+          stateDirectory: join(this.directory, 'state'),
+          hosts: [this.host],
+          heartbeatSeconds,
+          // What is waited for here in minutes is no subject of these tests.
+          millisecondsPerRetrySecond: 20,
+        }),
+      ),
+      this.#owned(DatabaseHost.create(join(this.directory, 'host'))),
     ]);
-    this.#stack.defer(() => controlPlane.close());
-    this.#stack.defer(() => server.close());
     this.controlPlane = controlPlane;
     this.server = server;
     mkdirSync(this.scratch);
@@ -151,6 +151,17 @@ export class FaultLab {
     this.api = await findControlPlane({ name: controlPlane.name });
     this.s3 = new S3Client({ forcePathStyle: true });
     await this.apply();
+  }
+
+  /** Closed with the lab, also where it starts only after something beside it has failed. */
+  #owned<T extends { close(): Promise<void> }>(starting: Promise<T>): Promise<T> {
+    this.#stack.defer(() =>
+      starting.then(
+        (part) => part.close(),
+        () => undefined,
+      ),
+    );
+    return starting;
   }
 
   /** Where agents put what engines want on disk. */
