@@ -305,15 +305,19 @@ describe('the agent as one file', () => {
     const ended = codeOf(child).finally(() => {
       over = true;
     });
-    const LOOKS = 20;
+    let limits = '';
     let atWork = 0;
-    while (!over && atWork < LOOKS) {
+    // On a busy machine the engine may be at its end after a few looks.
+    while (!over && atWork < 20) {
       look();
-      if (engines().length > 0) atWork++;
+      if (engines().length > 0) {
+        atWork++;
+        limits ||= readOf(child.pid as number, 'limits');
+      }
       await sleep(20);
     }
-    expect(atWork).toBe(LOOKS);
-    expect(readOf(child.pid as number, 'limits')).toMatch(/^Max core file size +0 /m);
+    expect(atWork).toBeGreaterThan(0);
+    expect(limits).toMatch(/^Max core file size +0 /m);
     child.kill('SIGTERM');
     while (!over) {
       look();
