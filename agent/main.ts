@@ -77,7 +77,11 @@ const run = async (args: readonly string[]): Promise<number> => {
  * this one. Only the soft limit: a server that the agent starts may want core files of its own.
  */
 const forbidCoreFiles = (): void => {
-  spawnSync('prlimit', [`--pid=${process.pid}`, '--core=0:'], { stdio: 'ignore' });
+  spawnSync('prlimit', [`--pid=${process.pid}`, '--core=0:'], {
+    stdio: 'ignore',
+    // Nothing of the agent's own, which may hold credentials.
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+  });
 };
 
 const main = async (): Promise<number> => {
