@@ -216,8 +216,16 @@ const refuseEarly = async (
   });
   engine.checkSuits(version, facts);
   await server.checkPrivileges(version);
-  const keyring = await readServerKeyring(instruction.tablespaceEncryption, facts);
-  if (parent === undefined) return { facts, keyring };
+  if (parent !== undefined) await checkDescent(instruction, parent, { version, server, facts });
+  return { facts, keyring: await readServerKeyring(instruction.tablespaceEncryption, facts) };
+};
+
+/** Throws `ServerChanged` or `ChainBroken` where an increment on `parent` would not be one. */
+const checkDescent = async (
+  { history }: BackupInstruction,
+  parent: NonNullable<BackupInstruction['parent']>,
+  { version, server, facts }: Pick<Begun, 'version' | 'server'> & { readonly facts: ServerFacts },
+): Promise<void> => {
   const descent = judgeDescent(parent, {
     identity: facts.identity,
     engineSeries: version.series,
@@ -225,17 +233,10 @@ const refuseEarly = async (
     canary: parent.canary === undefined ? 'absent' : await server.canaryOf(parent.backup),
     gtidContained: parent.gtid !== undefined && gtidContained(facts.identity.flavour, facts.gtid, parent.gtid),
   });
-  if (descent.kind === 'refused') {
-    keyring?.destroy();
-    throw new RedoubtError(descent.code, descent.detail);
-  }
-  const lookup = historyLookup(instruction.history, parent);
+  if (descent.kind === 'refused') throw new RedoubtError(descent.code, descent.detail);
+  const lookup = historyLookup(history, parent);
   const fault = lookup && historyFault(lookup, await server.historyLsn(version, lookup), parent);
-  if (fault !== undefined) {
-    keyring?.destroy();
-    throw new RedoubtError('ChainBroken', fault);
-  }
-  return { facts, keyring };
+  if (fault !== undefined) throw new RedoubtError('ChainBroken', fault);
 };
 
 interface CopyRequest {

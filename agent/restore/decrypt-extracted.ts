@@ -9,7 +9,7 @@ import { plainPath, XBCRYPT_SUFFIX } from '#agent/stream/xbcrypt.ts';
 import { RedoubtError } from '#core/errors.ts';
 import type { KeyAlgorithm } from '#core/key-shape.ts';
 import { CREDENTIALS } from './fetch-backup.ts';
-import { runProgram } from './run-program.ts';
+import { syncFileSystem } from './sync-file-system.ts';
 
 export interface DecryptExtracted {
   readonly engine: Engine;
@@ -60,7 +60,6 @@ export const decryptExtracted = async (request: DecryptExtracted): Promise<void>
     if (found.size !== plainBytes)
       throw new RedoubtError('PrepareIncomplete', `${plain} was decrypted to ${found.size} bytes, not ${plainBytes}`);
   }
-  const synced = await runProgram(['sync', '--file-system', directory], signal);
-  if (synced.code !== 0) throw new RedoubtError('Unexpected', `${directory} cannot be synced: ${synced.said}`);
+  await syncFileSystem(directory, signal);
   for (const { path } of encrypted) await rm(join(directory, path));
 };

@@ -21,7 +21,7 @@ export async function* decompress(
   const contexts = new FrameContexts(() => createZstdDecompress({ chunkSize: BLOCK_BYTES }));
   const running: Promise<Buffer>[] = [];
   const start = (frame: Buffer, contentBytes: number): void => {
-    const plain = contexts.write(frame).then(
+    const plain = contexts.write(frame, contentBytes).then(
       (content) => {
         freeBuffer(frame);
         if (content.length === contentBytes) return content;

@@ -4,19 +4,26 @@ import type { ZstdCompress, ZstdDecompress } from 'node:zlib';
 class FrameContext {
   readonly #stream: ZstdCompress | ZstdDecompress;
   #pieces: Buffer[] = [];
+  #room = 0;
 
   constructor(stream: ZstdCompress | ZstdDecompress) {
     this.#stream = stream;
-    stream.on('data', (piece: Buffer) => this.#pieces.push(piece));
+    stream.on('data', (piece: Buffer) => {
+      this.#room -= piece.length;
+      if (this.#room >= 0) this.#pieces.push(piece);
+      // Its write ends with what came out so far.
+      else stream.destroy();
+    });
   }
 
-  write(input: Buffer): Promise<Buffer> {
+  write(input: Buffer, maxOutputBytes: number): Promise<Buffer> {
+    this.#room = maxOutputBytes;
     return new Promise((resolve, reject) => {
       this.#stream.once('error', reject);
       this.#stream.write(input, (error) => {
         this.#stream.off('error', reject);
-        if (error) {
-          reject(error);
+        if (error || this.#room < 0) {
+          reject(error ?? new RangeError('more comes out of a frame than may'));
           return;
         }
         const pieces = this.#pieces;
@@ -44,10 +51,13 @@ export class FrameContexts {
     this.#open = open;
   }
 
-  /** `input`, not empty, must not change until this settles. A context that failed is not used again. */
-  async write(input: Buffer): Promise<Buffer> {
+  /**
+   * `input`, not empty, must not change until this settles. Rejects as soon as more than `maxOutputBytes` come out: zstd itself compares a frame
+   * with the size that its header states at its end only. A context that failed is not used again.
+   */
+  async write(input: Buffer, maxOutputBytes = Number.POSITIVE_INFINITY): Promise<Buffer> {
     const context = this.#idle.pop() ?? new FrameContext(this.#open());
-    const output = await context.write(input);
+    const output = await context.write(input, maxOutputBytes);
     if (this.#closed) context.close();
     else this.#idle.push(context);
     return output;
