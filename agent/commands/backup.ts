@@ -216,16 +216,8 @@ const refuseEarly = async (
   });
   engine.checkSuits(version, facts);
   await server.checkPrivileges(version);
-  if (parent !== undefined) await checkDescent(instruction, parent, { version, server, facts });
-  return { facts, keyring: await readServerKeyring(instruction.tablespaceEncryption, facts) };
-};
-
-/** Throws `ServerChanged` or `ChainBroken` where an increment on `parent` would not be one. */
-const checkDescent = async (
-  { history }: BackupInstruction,
-  parent: NonNullable<BackupInstruction['parent']>,
-  { version, server, facts }: Pick<Begun, 'version' | 'server'> & { readonly facts: ServerFacts },
-): Promise<void> => {
+  const keyring = await readServerKeyring(instruction.tablespaceEncryption, facts);
+  if (parent === undefined) return { facts, keyring };
   const descent = judgeDescent(parent, {
     identity: facts.identity,
     engineSeries: version.series,
@@ -233,10 +225,17 @@ const checkDescent = async (
     canary: parent.canary === undefined ? 'absent' : await server.canaryOf(parent.backup),
     gtidContained: parent.gtid !== undefined && gtidContained(facts.identity.flavour, facts.gtid, parent.gtid),
   });
-  if (descent.kind === 'refused') throw new RedoubtError(descent.code, descent.detail);
-  const lookup = historyLookup(history, parent);
+  if (descent.kind === 'refused') {
+    keyring?.destroy();
+    throw new RedoubtError(descent.code, descent.detail);
+  }
+  const lookup = historyLookup(instruction.history, parent);
   const fault = lookup && historyFault(lookup, await server.historyLsn(version, lookup), parent);
-  if (fault !== undefined) throw new RedoubtError('ChainBroken', fault);
+  if (fault !== undefined) {
+    keyring?.destroy();
+    throw new RedoubtError('ChainBroken', fault);
+  }
+  return { facts, keyring };
 };
 
 interface CopyRequest {
